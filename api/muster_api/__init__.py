@@ -1,1 +1,1 @@
-"""The vocabulary of Muster: kinds, labels, phases, reasons, quantities and tickets; no I/O, and nothing of ours imported."""
+"""The vocabulary of Muster: kinds, labels, phases, reasons, quantities, tickets; no I/O, nothing of ours imported."""

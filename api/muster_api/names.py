@@ -1,0 +1,52 @@
+"""Every name that Muster shares with Kubernetes and its users: groups, labels, annotations, gate, accounts."""
+
+from __future__ import annotations
+
+from typing import Final
+
+GROUP: Final = "aiplatform.example.com"
+VERSION: Final = "v1alpha1"
+GPU_GROUP: Final = "gpu.warp.dev"
+PREFIX: Final = f"{GROUP}/"
+
+MANAGED_LABEL: Final = f"{PREFIX}managed"
+"""On a Namespace, with the value "true": Muster gates and releases its GPU pods."""
+
+GANG_LABEL: Final = f"{PREFIX}gang"
+QUEUE_LABEL: Final = f"{PREFIX}queue"
+
+GANG_SIZE_ANNOTATION: Final = f"{PREFIX}gang-size"
+GANG_MIN_ANNOTATION: Final = f"{PREFIX}gang-min"
+PRIORITY_ANNOTATION: Final = f"{PREFIX}priority"
+MAX_RUNTIME_ANNOTATION: Final = f"{PREFIX}max-runtime"
+TOPOLOGY_ANNOTATION: Final = f"{PREFIX}topology"
+TOPOLOGY_KEY_ANNOTATION: Final = f"{PREFIX}topology-key"
+PIN_ANNOTATION: Final = f"{PREFIX}pin"
+ON_BROKEN_ANNOTATION: Final = f"{PREFIX}on-broken"
+
+RELEASE_ANNOTATION: Final = f"{PREFIX}release"
+"""The ticket; written by the controller, or by the webhook on the leader's answer, and by nobody else."""
+
+GATE: Final = f"{PREFIX}gang"
+MEMBER_MARKER: Final = f"{PREFIX}member"
+BIND_MARKER: Final = f"{PREFIX}bind"
+
+GPU_RESOURCE: Final = "nvidia.com/gpu"
+DEFAULT_QUEUE: Final = "default"
+
+SYSTEM_NAMESPACE: Final = "muster-system"
+CONTROLLER_ACCOUNT: Final = "muster-controller"
+EXTENDER_ACCOUNT: Final = "muster-extender"
+WEBHOOK_ACCOUNT: Final = "muster-webhook"
+CONTROLLER_USER: Final = f"system:serviceaccount:{SYSTEM_NAMESPACE}:{CONTROLLER_ACCOUNT}"
+RELEASE_KEY_OBJECT: Final = "muster-release-key"
+WEBHOOK_TLS_OBJECT: Final = "muster-webhook-tls"
+PLACEMENT_TERM: Final = "default"
+
+PLAIN_GANG_PREFIX: Final = "pods-"
+MIRROR_ANNOTATION: Final = "kubernetes.io/config.mirror"
+
+
+def gang_object_name(label: str) -> str:
+    """The Gang object that stands for the plain pods carrying this gang label."""
+    return f"{PLAIN_GANG_PREFIX}{label}"
