@@ -8,7 +8,7 @@ from muster_api.plans import Placement, PlanRun, decode_plan
 from muster_api.tickets import Epoch, parse_epoch
 
 
-class Fence(KubernetesStruct, order=True):
+class Fence(KubernetesStruct, frozen=True, order=True, kw_only=True):
     """A point in the one order of all reservations: the leader's term, then the planning cycle in it."""
 
     term: int = 0
@@ -19,20 +19,20 @@ class Fence(KubernetesStruct, order=True):
         return reservation.term == self.term and reservation.seq <= self.seq
 
 
-class PlacementTerm(KubernetesStruct):
+class PlacementTerm(KubernetesStruct, frozen=True, kw_only=True):
     """The cluster's one fence; compare-and-swapped before each cycle's Gangs and at each change of leader."""
 
     metadata: ObjectMeta = ObjectMeta()
     spec: Fence = Fence()
 
 
-class GangOwner(KubernetesStruct):
+class GangOwner(KubernetesStruct, frozen=True, kw_only=True):
     kind: str = ""
     name: str = ""
     uid: str = ""
 
 
-class GangSpec(KubernetesStruct):
+class GangSpec(KubernetesStruct, frozen=True, kw_only=True):
     id: str = ""
     members: int = 1
     min_members: int = 1
@@ -41,14 +41,14 @@ class GangSpec(KubernetesStruct):
     owner: GangOwner | None = None
 
 
-class Evicting(KubernetesStruct):
+class Evicting(KubernetesStruct, frozen=True, kw_only=True):
     """Who decided to take the gang down, and in which epoch."""
 
     by: str = ""
     epoch: str = ""
 
 
-class Abort(KubernetesStruct):
+class Abort(KubernetesStruct, frozen=True, kw_only=True):
     """What made the last reservation fail: it goes back into the next plan."""
 
     reason: str = ""
@@ -56,12 +56,12 @@ class Abort(KubernetesStruct):
     message: str = ""
 
 
-class Aborts(KubernetesStruct):
+class Aborts(KubernetesStruct, frozen=True, kw_only=True):
     count: int = 0
     last: Abort | None = None
 
 
-class GangStatus(KubernetesStruct):
+class GangStatus(KubernetesStruct, frozen=True, kw_only=True):
     phase: GangPhase = GangPhase.PENDING
     epoch: str = "0-0"
     reservation: Fence | None = None
@@ -77,7 +77,7 @@ class GangStatus(KubernetesStruct):
     conditions: tuple[Condition, ...] = ()
 
 
-class Gang(KubernetesStruct):
+class Gang(KubernetesStruct, frozen=True, kw_only=True):
     """A group of pods that starts whole or not at all."""
 
     metadata: ObjectMeta = ObjectMeta()

@@ -15,7 +15,7 @@ class KubernetesStruct(msgspec.Struct, rename="camel", frozen=True, kw_only=True
     """Base of everything read from the API server: camelCase on the wire, immutable in memory."""
 
 
-class OwnerReference(KubernetesStruct):
+class OwnerReference(KubernetesStruct, frozen=True, kw_only=True):
     kind: str
     name: str
     uid: str
@@ -23,7 +23,7 @@ class OwnerReference(KubernetesStruct):
     controller: bool = False
 
 
-class ObjectMeta(KubernetesStruct):
+class ObjectMeta(KubernetesStruct, frozen=True, kw_only=True):
     name: str = ""
     namespace: str = ""
     uid: str = ""
@@ -43,23 +43,23 @@ class ObjectMeta(KubernetesStruct):
         return next((owner for owner in self.owner_references if owner.controller), None)
 
 
-class ResourceRequirements(KubernetesStruct):
+class ResourceRequirements(KubernetesStruct, frozen=True, kw_only=True):
     requests: dict[str, str] = {}
     limits: dict[str, str] = {}
 
 
-class ContainerPort(KubernetesStruct):
+class ContainerPort(KubernetesStruct, frozen=True, kw_only=True):
     host_port: int = 0
 
 
-class Container(KubernetesStruct):
+class Container(KubernetesStruct, frozen=True, kw_only=True):
     name: str = ""
     resources: ResourceRequirements = ResourceRequirements()
     ports: tuple[ContainerPort, ...] = ()
     restart_policy: str = ""
 
 
-class Requirement(KubernetesStruct):
+class Requirement(KubernetesStruct, frozen=True, kw_only=True):
     """One expression of a node selector term."""
 
     key: str
@@ -67,58 +67,58 @@ class Requirement(KubernetesStruct):
     values: tuple[str, ...] = ()
 
 
-class NodeSelectorTerm(KubernetesStruct):
+class NodeSelectorTerm(KubernetesStruct, frozen=True, kw_only=True):
     match_expressions: tuple[Requirement, ...] = ()
     match_fields: tuple[Requirement, ...] = ()
 
 
-class NodeSelector(KubernetesStruct):
+class NodeSelector(KubernetesStruct, frozen=True, kw_only=True):
     node_selector_terms: tuple[NodeSelectorTerm, ...] = ()
 
 
-class NodeAffinity(KubernetesStruct):
+class NodeAffinity(KubernetesStruct, frozen=True, kw_only=True):
     required: NodeSelector | None = msgspec.field(default=None, name="requiredDuringSchedulingIgnoredDuringExecution")
 
 
-class PodAffinity(KubernetesStruct):
+class PodAffinity(KubernetesStruct, frozen=True, kw_only=True):
     required: tuple[dict[str, Any], ...] = msgspec.field(
         default=(), name="requiredDuringSchedulingIgnoredDuringExecution"
     )
 
 
-class Affinity(KubernetesStruct):
+class Affinity(KubernetesStruct, frozen=True, kw_only=True):
     node_affinity: NodeAffinity | None = None
     pod_affinity: PodAffinity | None = None
     pod_anti_affinity: PodAffinity | None = None
 
 
-class Toleration(KubernetesStruct):
+class Toleration(KubernetesStruct, frozen=True, kw_only=True):
     key: str = ""
     operator: str = "Equal"
     value: str = ""
     effect: str = ""
 
 
-class SchedulingGate(KubernetesStruct):
+class SchedulingGate(KubernetesStruct, frozen=True, kw_only=True):
     name: str
 
 
-class TopologySpreadConstraint(KubernetesStruct):
+class TopologySpreadConstraint(KubernetesStruct, frozen=True, kw_only=True):
     topology_key: str = ""
     when_unsatisfiable: str = "DoNotSchedule"
 
 
-class ClaimSource(KubernetesStruct):
+class ClaimSource(KubernetesStruct, frozen=True, kw_only=True):
     claim_name: str = ""
 
 
-class Volume(KubernetesStruct):
+class Volume(KubernetesStruct, frozen=True, kw_only=True):
     name: str = ""
     persistent_volume_claim: ClaimSource | None = None
     ephemeral: dict[str, Any] | None = None
 
 
-class PodSpec(KubernetesStruct):
+class PodSpec(KubernetesStruct, frozen=True, kw_only=True):
     node_name: str = ""
     scheduler_name: str = "default-scheduler"
     node_selector: dict[str, str] = {}
@@ -139,7 +139,7 @@ class PodSpec(KubernetesStruct):
     host_network: bool = False
 
 
-class Condition(KubernetesStruct):
+class Condition(KubernetesStruct, frozen=True, kw_only=True):
     type: str
     status: str
     reason: str = ""
@@ -148,14 +148,14 @@ class Condition(KubernetesStruct):
     observed_generation: int = 0
 
 
-class PodStatus(KubernetesStruct):
+class PodStatus(KubernetesStruct, frozen=True, kw_only=True):
     phase: str = "Pending"
     reason: str = ""
     conditions: tuple[Condition, ...] = ()
     nominated_node_name: str = ""
 
 
-class Pod(KubernetesStruct):
+class Pod(KubernetesStruct, frozen=True, kw_only=True):
     metadata: ObjectMeta = ObjectMeta()
     spec: PodSpec = PodSpec()
     status: PodStatus = PodStatus()
@@ -178,23 +178,23 @@ class Pod(KubernetesStruct):
         return next((condition for condition in self.status.conditions if condition.type == kind), None)
 
 
-class Taint(KubernetesStruct):
+class Taint(KubernetesStruct, frozen=True, kw_only=True):
     key: str
     effect: str
     value: str = ""
 
 
-class NodeSpec(KubernetesStruct):
+class NodeSpec(KubernetesStruct, frozen=True, kw_only=True):
     unschedulable: bool = False
     taints: tuple[Taint, ...] = ()
 
 
-class NodeStatus(KubernetesStruct):
+class NodeStatus(KubernetesStruct, frozen=True, kw_only=True):
     allocatable: dict[str, str] = {}
     conditions: tuple[Condition, ...] = ()
 
 
-class Node(KubernetesStruct):
+class Node(KubernetesStruct, frozen=True, kw_only=True):
     metadata: ObjectMeta = ObjectMeta()
     spec: NodeSpec = NodeSpec()
     status: NodeStatus = NodeStatus()
@@ -206,10 +206,10 @@ class Node(KubernetesStruct):
         return ready and self.metadata.deletion_timestamp is None
 
 
-class Namespace(KubernetesStruct):
+class Namespace(KubernetesStruct, frozen=True, kw_only=True):
     metadata: ObjectMeta = ObjectMeta()
 
 
-class Secret(KubernetesStruct):
+class Secret(KubernetesStruct, frozen=True, kw_only=True):
     metadata: ObjectMeta = ObjectMeta()
     data: dict[str, str] = {}
