@@ -1,0 +1,101 @@
+# Two commands are enough: `make demo` and `make test`. The rest is for people who change the code.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.installed
+PYTEST := $(BIN)/python -m pytest
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PYTHONDONTWRITEBYTECODE :=
+
+.PHONY: help
+help: ## Say what each target does
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  \033[1m%-12s\033[0m %s\n", $$1, $$2}'
+
+$(STAMP): requirements.lock pyproject.toml
+	@echo "==> Python environment in .venv"
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements.lock
+	@$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.PHONY: setup
+setup: $(STAMP) ## Install the Python environment into .venv
+
+.PHONY: binaries
+binaries: setup ## Find or build the Kubernetes binaries (once, about 7 minutes on 2 cores)
+	@$(BIN)/muster local binaries
+
+.PHONY: demo
+demo: setup ## Show gangs starting whole on a real control plane, then clean up
+	@$(BIN)/muster demo
+
+.PHONY: test
+test: verify ## Run everything: format, lint, types, contracts and all tests
+
+.PHONY: verify
+verify: format-check lint types contracts unit integration scenarios ## What CI runs
+
+.PHONY: format
+format: setup ## Format the code
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix --quiet .
+
+.PHONY: format-check
+format-check: setup
+	@echo "==> format"
+	@$(BIN)/ruff format --check --quiet .
+
+.PHONY: lint
+lint: setup ## Lint with ruff
+	@echo "==> lint"
+	@$(BIN)/ruff check --quiet .
+
+.PHONY: types
+types: setup ## Check types with mypy --strict
+	@echo "==> types"
+	@$(BIN)/mypy
+
+.PHONY: contracts
+contracts: setup ## Check who may import whom
+	@echo "==> contracts"
+	@$(BIN)/lint-imports --no-cache
+
+.PHONY: unit
+unit: setup ## Tests of pure code, under a minute
+	@echo "==> unit tests"
+	@$(PYTEST) -q tests/unit
+
+.PHONY: integration
+integration: binaries ## Tests of one service against real neighbours
+	@echo "==> integration tests"
+	@$(PYTEST) -q tests/integration
+
+.PHONY: scenarios
+scenarios: binaries ## Acceptance scenarios on a real control plane, judged from its own watch
+	@echo "==> scenarios"
+	@$(PYTEST) -q -m "not soak" tests/scenarios
+
+.PHONY: soak
+soak: binaries ## Kill campaigns: every process at every step of a release, over and over
+	@$(PYTEST) -s -m soak tests/soak
+
+.PHONY: bench
+bench: binaries ## One shape of each benchmark, in ten minutes
+	@$(BIN)/python benchmarks/run.py
+
+.PHONY: bench-full
+bench-full: binaries ## All shapes of all benchmarks
+	@$(BIN)/python benchmarks/run.py --full
+
+.PHONY: lock
+lock: setup ## Resolve requirements.lock anew from pyproject.toml
+	@$(BIN)/pip-compile --quiet --extra dev --generate-hashes --strip-extras --allow-unsafe --upgrade \
+	  --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-emit-options \
+	  --output-file requirements.lock pyproject.toml
+
+.PHONY: clean
+clean: ## Remove the environment and caches of this checkout
+	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .grimp_cache dist build
