@@ -1,0 +1,140 @@
+"""The real control plane that a test run shares: started once, skipped with a reason where it cannot exist."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from bones.kube import WaitTimeoutError
+from muster_local.cluster import Cluster
+from muster_local.errors import LocalError
+
+FAILPOINTS = "MUSTER_FAILPOINTS"
+FAILPOINTS_LOG = "MUSTER_FAILPOINTS_LOG"
+POLL_SECONDS = 0.02
+
+
+def start_cluster(state_dir: Path, **options: Any) -> Cluster:
+    """A running instance below `state_dir`; without binaries a laptop skips and CI fails."""
+    cluster = Cluster(state_dir)
+    try:
+        cluster.up(**options)
+    except LocalError as error:
+        cluster.down()
+        if os.environ.get("CI") == "true":
+            raise
+        pytest.skip(f"no control plane on this machine: {error}")
+    except BaseException:
+        cluster.down()
+        raise
+    return cluster
+
+
+class Kubectl:
+    """Runs kubectl as a person would; `fails` gives what it says when it refuses."""
+
+    def __init__(self, kubeconfig: Path) -> None:
+        self.kubeconfig = kubeconfig
+        self._program = shutil.which("kubectl") or "kubectl"
+
+    def __call__(self, *arguments: str, stdin: str | None = None) -> str:
+        done = self._run(arguments, stdin)
+        assert done.returncode == 0, f"kubectl {' '.join(arguments)}: {done.stderr}"
+        return done.stdout
+
+    def fails(self, *arguments: str, stdin: str | None = None) -> str:
+        """The error text of a command that has to fail."""
+        done = self._run(arguments, stdin)
+        assert done.returncode != 0, f"kubectl {' '.join(arguments)} went through: {done.stdout}"
+        return done.stderr
+
+    def _run(self, arguments: tuple[str, ...], stdin: str | None) -> subprocess.CompletedProcess[str]:
+        command = [self._program, "--kubeconfig", str(self.kubeconfig), *arguments]
+        return subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=60, check=False)
+
+
+class Faults:
+    """Hurts components and heals exactly those again when the test is over."""
+
+    def __init__(self, cluster: Cluster, log: Path) -> None:
+        self._cluster = cluster
+        self._touched: list[str] = []
+        self.log = log
+
+    def kill(self, name: str) -> None:
+        """SIGKILL; it stays dead until started."""
+        self._touch(name)
+        self._cluster.kill(name, signal.SIGKILL)
+        self.wait_dead(name)
+
+    def stop(self, name: str) -> None:
+        """Take it away in good order."""
+        self._touch(name)
+        self._cluster.stop(name)
+
+    def start(self, name: str, env: Mapping[str, str] | None = None) -> None:
+        self._touch(name)
+        self._cluster.start(name, env=dict(env) if env else None)
+
+    def pause(self, name: str) -> None:
+        self._touch(name)
+        self._cluster.pause(name)
+
+    def resume(self, name: str) -> None:
+        self._cluster.resume(name)
+
+    def arm(self, name: str, failpoints: str, env: Mapping[str, str] | None = None) -> None:
+        """Start it anew with failpoints, whose hits are logged to `self.log`."""
+        self._touch(name)
+        self._cluster.stop(name)
+        extra = {FAILPOINTS: failpoints, FAILPOINTS_LOG: str(self.log), **(env or {})}
+        self._cluster.start(name, env=extra)
+
+    def hits(self, name: str) -> int:
+        """How often a named failpoint was reached since it was armed."""
+        lines = self.log.read_text().splitlines() if self.log.exists() else []
+        return sum(1 for line in lines if line.split()[0] == name)
+
+    def wait_hit(self, name: str, count: int = 1, timeout: float = 30) -> None:
+        wait_until(lambda: self.hits(name) >= count, timeout, f"{count} hits of {name}")
+
+    def wait_dead(self, name: str, timeout: float = 30) -> None:
+        """Until the process is gone, by its own failpoint or by ours."""
+        wait_until(lambda: not self.is_running(name), timeout, f"the end of {name}")
+
+    def is_running(self, name: str) -> bool:
+        return name in running_components(self._cluster)
+
+    def heal(self) -> None:
+        """Every touched component runs again without failpoints; replicas that a test added are gone."""
+        for name in dict.fromkeys(self._touched):
+            if self.is_running(name):
+                self._cluster.resume(name)
+                self._cluster.stop(name)
+            if "@" not in name:
+                self._cluster.start(name)
+        self._touched.clear()
+
+    def _touch(self, name: str) -> None:
+        self._touched.append(name)
+
+
+def running_components(cluster: Cluster) -> set[str]:
+    status: Any = cluster.status()
+    return {component["name"] for component in status["components"] if component["running"]}
+
+
+def wait_until(condition: Any, timeout: float, what: str) -> None:
+    """For conditions that no watch tells, such as the end of a process."""
+    deadline = time.monotonic() + timeout
+    while not condition():
+        if time.monotonic() > deadline:
+            raise WaitTimeoutError(f"waited {timeout:.0f} s for {what}")
+        time.sleep(POLL_SECONDS)
