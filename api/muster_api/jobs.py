@@ -70,8 +70,8 @@ class GPUWorkloadPhase(StrEnum):
 class JobResources(KubernetesStruct, frozen=True, kw_only=True):
     """Like a container's, but a person may have written whole numbers without quotes."""
 
-    requests: dict[str, str | int] = {}
-    limits: dict[str, str | int] = {}
+    requests: dict[str, str | int] = msgspec.field(default_factory=dict)
+    limits: dict[str, str | int] = msgspec.field(default_factory=dict)
 
 
 class EnvironmentVariable(KubernetesStruct, frozen=True, kw_only=True):
@@ -108,7 +108,7 @@ class AIJobSpec(KubernetesStruct, frozen=True, kw_only=True):
     timeout_seconds: int | None = None
     queue_timeout_seconds: int | None = None
     ttl_seconds_after_finished: int | None = None
-    config: dict[str, Any] = {}
+    config: dict[str, Any] = msgspec.field(default_factory=dict)
     execution: Execution = Execution.POD
     suspend: bool = False
 
@@ -162,7 +162,7 @@ class ClusterCapacity(KubernetesStruct, frozen=True, kw_only=True):
 
 
 class ComputeClusterSpec(KubernetesStruct, frozen=True, kw_only=True):
-    node_selector: dict[str, str] = {}
+    node_selector: dict[str, str] = msgspec.field(default_factory=dict)
     capacity: ClusterCapacity | None = None
 
 
