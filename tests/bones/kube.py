@@ -97,7 +97,7 @@ class Kube:
                 return None
             raise
 
-    def list(self, resource: str, namespace: str | None = None, selector: str = "") -> Items:
+    def items(self, resource: str, namespace: str | None = None, selector: str = "") -> Items:
         return self._list(resource, namespace, selector)[0]
 
     def patch(
@@ -212,7 +212,7 @@ class Kube:
 
     def _send(self, method: str, path: str, *, body: Any = None, content_type: str = "application/json") -> Item:
         data = None if body is None else json.dumps(body).encode()
-        headers = self._pool.headers | {"Content-Type": content_type}
+        headers = {**self._pool.headers, "Content-Type": content_type}
         response = self._pool.request(method, self._url(path), body=data, headers=headers, timeout=30, retries=False)
         answer: Item = _decoded(response.data)
         if response.status >= 400:

@@ -60,7 +60,7 @@ class Stage:
         self.create(*self.gang_pods(gang, size, **changes))
 
     def pods(self, gang: str = "") -> Items:
-        return self.kube.list("pods", self.namespace, f"{GANG}={gang}" if gang else "")
+        return self.kube.items("pods", self.namespace, f"{GANG}={gang}" if gang else "")
 
     def gang(self, gang: str) -> Item:
         return self.kube.get("gangs", f"pods-{gang}", self.namespace)
@@ -126,7 +126,7 @@ class Stage:
         self.kube.delete_all("nodes", selector=f"{TEST_LABEL}={self.namespace}")
 
     def _release_finalizers(self, namespace: str) -> None:
-        for name, pod in self.kube.list("pods", namespace).items():
+        for name, pod in self.kube.items("pods", namespace).items():
             if pod["metadata"].get("finalizers"):
                 self.kube.patch("pods", name, {"metadata": {"finalizers": None}}, namespace)
 

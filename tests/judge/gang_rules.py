@@ -67,8 +67,9 @@ def _check_epoch(gang: Incarnation, before: GangRecord, after: GangRecord, findi
 
 
 def _check_move(world: World, gang: Incarnation, before: GangRecord, after: GangRecord, findings: Findings) -> None:
-    if before.phase and after.phase not in MOVES.get(before.phase, frozenset()):
-        message = f"went from {before.phase} to {after.phase}"
+    source = before.phase or "Pending"
+    if source != after.phase and after.phase not in MOVES.get(source, frozenset()):
+        message = f"went from {source} to {after.phase}"
         findings.add("phase", _about(after), after.version, message)
     if after.phase == "Committed":
         gang.commits += 1
