@@ -92,7 +92,7 @@ bench-full: binaries ## All shapes of all benchmarks
 
 .PHONY: lock
 lock: setup ## Resolve requirements.lock anew from pyproject.toml
-	@$(BIN)/pip-compile --quiet --extra dev --generate-hashes --strip-extras --allow-unsafe --upgrade \
+	@$(BIN)/pip-compile --quiet --all-extras --generate-hashes --strip-extras --allow-unsafe --upgrade \
 	  --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-emit-options \
 	  --output-file requirements.lock pyproject.toml
 
