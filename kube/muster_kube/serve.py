@@ -2,33 +2,123 @@
 
 from __future__ import annotations
 
-from typing import Final
+import asyncio
+import socket
+import ssl
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from contextlib import contextmanager
+from typing import Any, Final
 
-import httptools
+import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+AsgiApp = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
 
 KEEP_ALIVE_SECONDS: Final = 120
 """Longer than the 90 s after which Go's client drops an idle connection: only the client may close one."""
 
 HEADER_BYTES: Final = 64 << 10
+BACKLOG: Final = 2048
+JSON_TYPE: Final = b"application/json"
+TEXT_TYPE: Final = b"text/plain; charset=utf-8"
+
+
+async def respond(send: Send, status: int, body: bytes, content_type: bytes = JSON_TYPE) -> None:
+    """Answers in one piece with a Content-Length: kube-scheduler's client gets no chunked answers from us."""
+    headers = [(b"content-type", content_type), (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
 
 
 class _BoundedHeaders(HttpToolsProtocol):
-    """The parser itself takes headers without end."""
+    """Refuses a request whose headers do not end: the parser itself would collect them for ever."""
+
+    _header_bytes = 0
+    _in_headers = False
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self._header_bytes = 0
+        self._in_headers, self._header_bytes = True, 0
 
-    def on_url(self, url: bytes) -> None:
-        self._count(len(url))
-        super().on_url(url)
+    def on_headers_complete(self) -> None:
+        self._in_headers = False
+        super().on_headers_complete()
 
-    def on_header(self, name: bytes, value: bytes) -> None:
-        self._count(len(name) + len(value))
-        super().on_header(name, value)
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self._in_headers:
+            self._header_bytes += len(data)
+            if self._header_bytes > HEADER_BYTES:
+                self.send_400_response("Request headers too large.")
 
-    def _count(self, size: int) -> None:
-        self._header_bytes += size
-        if self._header_bytes > HEADER_BYTES:
-            raise httptools.HttpParserError("headers too large")
+
+class _Server(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config, started: asyncio.Event) -> None:
+        super().__init__(config)
+        self._started_event = started
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Signals belong to the process, which has more to stop than this server."""
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._started_event.set()
+
+
+class HttpServer:
+    """One listening port. `run` is a supervised task; cancelling it answers what is under way and then ends."""
+
+    def __init__(
+        self,
+        app: AsgiApp,
+        host: str,
+        port: int,
+        *,
+        tls: ssl.SSLContext | None = None,
+        grace_seconds: int = 5,
+    ) -> None:
+        self.started = asyncio.Event()
+        self.host = host
+        self.port = port
+        """The port asked for; once started the one that is open, which differs where 0 was asked for."""
+        self._app = app
+        self._tls = tls
+        self._grace_seconds = grace_seconds
+
+    async def run(self) -> None:
+        family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
+        listening = socket.create_server((self.host, self.port), family=family, backlog=BACKLOG)
+        self.port = int(listening.getsockname()[1])
+        server = _Server(self._configuration(), self.started)
+        serving = asyncio.create_task(server.serve(sockets=[listening]), name=f"uvicorn {self.port}")
+        try:
+            await asyncio.shield(serving)
+        except asyncio.CancelledError:
+            server.should_exit = True
+            await serving
+            raise
+        finally:
+            listening.close()
+
+    def _configuration(self) -> uvicorn.Config:
+        tls = self._tls
+        return uvicorn.Config(
+            self._app,
+            http=_BoundedHeaders,
+            ws="none",
+            loop="none",
+            lifespan="off",
+            interface="asgi3",
+            access_log=False,
+            log_config=None,
+            server_header=False,
+            backlog=BACKLOG,
+            timeout_keep_alive=KEEP_ALIVE_SECONDS,
+            timeout_graceful_shutdown=self._grace_seconds,
+            ssl_context_factory=None if tls is None else lambda config, default: tls,
+        )

@@ -1,4 +1,4 @@
-"""Runs a process's background tasks so that none can die unnoticed: one crash ends the process, with its error logged."""
+"""Runs background tasks so that none can die unnoticed: one crash ends the process, with its error logged."""
 
 from __future__ import annotations
 
