@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from decimal import ROUND_CEILING, Decimal, InvalidOperation
+import re
+from decimal import ROUND_CEILING, Decimal
 from functools import lru_cache
 from typing import Final
 
@@ -24,6 +25,7 @@ _SUFFIXES: Final[dict[str, Decimal]] = {
     "Pi": Decimal(2**50),
     "Ei": Decimal(2**60),
 }
+_NUMBER: Final = re.compile(r"[+-]?([0-9]{1,40}(\.[0-9]{0,40})?|\.[0-9]{1,40})([eE][+-]?[0-9]{1,2})?")
 _LARGEST: Final = 2**63 - 1
 
 
@@ -39,14 +41,10 @@ class QuantityError(ValueError):
 def parse_quantity(text: str) -> Decimal:
     """Read a quantity as the API server does: decimal number, then a binary, decimal or exponent suffix."""
     digits = text.rstrip("KMGTPEikmnu")
-    suffix = text[len(digits) :]
-    try:
-        number = Decimal(digits) * _SUFFIXES[suffix]
-    except (InvalidOperation, KeyError):
-        raise QuantityError(text) from None
-    if not number.is_finite() or digits[:1].isspace() or "_" in digits:
+    scale = _SUFFIXES.get(text[len(digits) :])
+    if scale is None or not _NUMBER.fullmatch(digits):
         raise QuantityError(text)
-    return number
+    return Decimal(digits) * scale
 
 
 @lru_cache(maxsize=4096)
