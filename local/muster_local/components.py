@@ -1,0 +1,53 @@
+"""The processes of a local control plane: their names, the order they start in, and their ports."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Component(StrEnum):
+    """One process; the value is its name everywhere: command line, log file, instance record."""
+
+    ETCD = "etcd"
+    API_SERVER = "kube-apiserver"
+    CONTROLLER_MANAGER = "kube-controller-manager"
+    SCHEDULER = "kube-scheduler"
+    KWOK = "kwok"
+    WEBHOOK = "webhook"
+    EXTENDER = "extender"
+    CONTROLLER = "controller"
+
+
+FOUNDATION = (Component.ETCD, Component.API_SERVER)
+CLIENTS = (Component.CONTROLLER_MANAGER, Component.SCHEDULER, Component.KWOK)
+SERVICES = (Component.WEBHOOK, Component.EXTENDER, Component.CONTROLLER)
+START_ORDER = (*FOUNDATION, *CLIENTS, *SERVICES)
+# Clients of the API server leave before it does, so that their last writes and lease releases arrive.
+STOP_ORDER = tuple(reversed(START_ORDER))
+
+# Offsets into the instance's block of ports.
+PORT_OFFSETS: dict[str, int] = {
+    Component.API_SERVER: 0,
+    Component.ETCD: 1,
+    "etcd-peer": 2,
+    "etcd-metrics": 3,
+    Component.CONTROLLER_MANAGER: 4,
+    Component.SCHEDULER: 5,
+    Component.KWOK: 6,
+    Component.WEBHOOK: 7,
+    Component.EXTENDER: 8,
+    Component.CONTROLLER: 9,
+}
+FIRST_REPLICA_OFFSET = 10
+PORT_BLOCK_SIZE = 20
+
+REPLICA_SEPARATOR = "@"
+
+
+def component_of(name: str) -> Component:
+    """The component behind a process name; "controller@2" is a further replica of the controller."""
+    base, separator, number = name.partition(REPLICA_SEPARATOR)
+    component = Component(base)
+    if separator and (component not in SERVICES or not number.isdigit()):
+        raise ValueError(name)
+    return component

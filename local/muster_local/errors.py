@@ -1,0 +1,44 @@
+"""What can go wrong with a local control plane, each error with what to do about it.
+
+LocalError
+├── BinariesMissing
+├── BuildFailed
+├── ComponentFailed
+├── InstanceMissing
+├── ApiError
+└── ManifestsMissing
+"""
+
+from __future__ import annotations
+
+
+class LocalError(Exception):
+    """The root: the command line prints its text and exits with 1."""
+
+
+class BinariesMissing(LocalError):
+    """Neither the environment has the Kubernetes programs nor can they be built here."""
+
+
+class BuildFailed(LocalError):
+    """The Go tool chain refused to build a component."""
+
+
+class ComponentFailed(LocalError):
+    """A component ended or did not become ready in time."""
+
+
+class InstanceMissing(LocalError):
+    """The state folder holds no control plane that could be asked or stopped."""
+
+
+class ManifestsMissing(LocalError):
+    """Neither the source tree nor the installed package has the manifests."""
+
+
+class ApiError(LocalError):
+    """The API server refused a request."""
+
+    def __init__(self, status: int, method: str, path: str, message: str) -> None:
+        super().__init__(f"{method} {path}: {status} {message}")
+        self.status = status

@@ -1,0 +1,62 @@
+"""The record of one instance, kept in its state folder so that every later command finds it again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from muster_local.components import PORT_OFFSETS
+from muster_local.errors import InstanceMissing, LocalError
+from muster_local.layout import StateLayout
+from muster_local.options import ClusterOptions
+from muster_local.processes import ProcessRecord
+from muster_local.secure_files import write_private
+
+
+class Instance(msgspec.Struct, rename="camel", kw_only=True):
+    """What was decided at the first start, and the processes started since."""
+
+    options: ClusterOptions
+    ports: dict[str, int]
+    first_port: int
+    binaries: dict[str, str] = {}
+    processes: dict[str, ProcessRecord] = {}
+
+    def url(self, name: str) -> str:
+        """Where a process answers; the webhook and Kubernetes itself speak TLS."""
+        scheme = "http" if name.partition("@")[0] in ("extender", "controller", "kwok") else "https"
+        return f"{scheme}://127.0.0.1:{self.ports[name]}"
+
+
+def new_instance(options: ClusterOptions, first_port: int) -> Instance:
+    """A record with its ports laid out from the claimed block."""
+    ports = {str(name): first_port + offset for name, offset in PORT_OFFSETS.items()}
+    return Instance(options=options, ports=ports, first_port=first_port)
+
+
+def load(layout: StateLayout) -> Instance:
+    """The record of the state folder; an error that says what to do when there is none."""
+    try:
+        return msgspec.json.decode(layout.instance_file.read_bytes(), type=Instance)
+    except FileNotFoundError:
+        raise InstanceMissing(f"no control plane in {layout.root}; start one with `muster local up`") from None
+    except msgspec.MsgspecError as error:
+        raise LocalError(f"{layout.instance_file} is not an instance record: {error}") from error
+
+
+def load_or_none(layout: StateLayout) -> Instance | None:
+    """The record, or nothing when the state folder is new."""
+    return load(layout) if layout.instance_file.exists() else None
+
+
+def save(layout: StateLayout, instance: Instance) -> None:
+    """Writes the record in one step; readers see the old one or the new one."""
+    data: Any = msgspec.json.encode(instance)
+    write_private(layout.instance_file, msgspec.json.format(data, indent=2) + b"\n")
+
+
+def state_layout(state_dir: Path | str) -> StateLayout:
+    """The layout below an absolute path, since recorded commands are run from anywhere."""
+    return StateLayout(Path(state_dir).expanduser().absolute())

@@ -1,0 +1,84 @@
+"""Where everything lies: the state folder of one instance and the cache shared by all of a user."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import platformdirs
+
+APPLICATION = "muster"
+
+
+def default_state_dir() -> Path:
+    """The state folder used when none is named."""
+    return Path(platformdirs.user_state_dir(APPLICATION, appauthor=False))
+
+
+def cache_dir() -> Path:
+    """The folder for what can be made again: built components and the claims on ports."""
+    return Path(platformdirs.user_cache_dir(APPLICATION, appauthor=False))
+
+
+@dataclass(frozen=True)
+class StateLayout:
+    """The paths inside a state folder; tests and tools rely on these names."""
+
+    root: Path
+
+    @property
+    def instance_file(self) -> Path:
+        return self.root / "instance.json"
+
+    @property
+    def lock_file(self) -> Path:
+        return self.root / "lock"
+
+    @property
+    def pki(self) -> Path:
+        return self.root / "pki"
+
+    @property
+    def etcd(self) -> Path:
+        return self.root / "etcd"
+
+    @property
+    def logs(self) -> Path:
+        return self.root / "logs"
+
+    @property
+    def config(self) -> Path:
+        return self.root / "config"
+
+    @property
+    def tokens(self) -> Path:
+        return self.root / "tokens"
+
+    @property
+    def kubeconfigs(self) -> Path:
+        return self.root / "kubeconfigs"
+
+    def log(self, name: str) -> Path:
+        return self.logs / f"{name}.log"
+
+    def kubeconfig(self, user: str) -> Path:
+        return self.kubeconfigs / f"{user}.yaml"
+
+    def certificate(self, name: str) -> Path:
+        return self.pki / f"{name}.crt"
+
+    def private_key(self, name: str) -> Path:
+        return self.pki / f"{name}.key"
+
+    def make(self) -> None:
+        """Creates the folders, closed to other users since keys and tokens lie in them."""
+        for folder in (
+            self.root,
+            self.pki,
+            self.etcd,
+            self.logs,
+            self.config,
+            self.tokens,
+            self.kubeconfigs,
+        ):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)

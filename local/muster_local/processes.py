@@ -1,0 +1,124 @@
+"""Starting detached processes and ending exactly those, never one that merely got the same process id."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import msgspec
+import psutil
+
+_START_TOLERANCE_SECONDS = 2.0
+_POLL_SECONDS = 0.02
+
+
+class ProcessRecord(msgspec.Struct, frozen=True, rename="camel"):
+    """A started process; its start time and program tell it from a later one with the same id."""
+
+    pid: int
+    started: float
+    command: list[str]
+
+
+def spawn(command: Sequence[str], environment: Mapping[str, str], log: Path) -> ProcessRecord:
+    """Starts a process in a session of its own, its output appended to a log; it outlives its starter."""
+    append = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+    actions = [
+        (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+        (os.POSIX_SPAWN_OPEN, 1, str(log), append, 0o600),
+        (os.POSIX_SPAWN_DUP2, 1, 2),
+    ]
+    pid = os.posix_spawn(
+        command[0],
+        list(command),
+        dict(environment),
+        file_actions=actions,
+        setsid=True,
+        # Python ignores SIGPIPE; a Go or Python child must start with the defaults.
+        setsigdef=[signal.SIGPIPE],
+        setsigmask=[],
+    )
+    return ProcessRecord(pid, _start_time(pid), list(command))
+
+
+def _start_time(pid: int) -> float:
+    try:
+        return float(psutil.Process(pid).create_time())
+    except psutil.Error:
+        return time.time()
+
+
+def is_running(record: ProcessRecord) -> bool:
+    """Whether this very process still runs; a zombie does not, and is reaped if it is our child."""
+    process = _identify(record)
+    if process is None:
+        return False
+    try:
+        if process.status() != psutil.STATUS_ZOMBIE:
+            return True
+    except psutil.Error:
+        return False
+    _reap(record.pid)
+    return False
+
+
+def _identify(record: ProcessRecord) -> psutil.Process | None:
+    try:
+        process = psutil.Process(record.pid)
+        if abs(process.create_time() - record.started) > _START_TOLERANCE_SECONDS:
+            return None
+        if process.status() == psutil.STATUS_ZOMBIE:
+            return process
+        return process if _same_program(process.cmdline(), record.command) else None
+    except psutil.Error:
+        return None
+
+
+def _same_program(actual: list[str], recorded: list[str]) -> bool:
+    # A script's interpreter stands before it, so only the arguments are sure to be the same.
+    arguments = recorded[1:]
+    return not actual or actual[len(actual) - len(arguments) :] == arguments
+
+
+def _reap(pid: int) -> None:
+    try:
+        os.waitpid(pid, os.WNOHANG)
+    except ChildProcessError:
+        return
+
+
+def send_signal(record: ProcessRecord, number: signal.Signals) -> bool:
+    """Signals this very process; False when it no longer runs."""
+    process = _identify(record)
+    if process is None or not is_running(record):
+        return False
+    try:
+        process.send_signal(number)
+    except psutil.NoSuchProcess:
+        return False
+    return True
+
+
+def end(records: Iterable[ProcessRecord], grace_seconds: float) -> None:
+    """Ends processes together: politely, then for sure."""
+    remaining = [record for record in records if is_running(record)]
+    for record in remaining:
+        send_signal(record, signal.SIGTERM)
+        # A stopped process would sleep through its SIGTERM.
+        send_signal(record, signal.SIGCONT)
+    remaining = _await_end(remaining, grace_seconds)
+    for record in remaining:
+        send_signal(record, signal.SIGKILL)
+    _await_end(remaining, 10.0)
+
+
+def _await_end(records: list[ProcessRecord], seconds: float) -> list[ProcessRecord]:
+    deadline = time.monotonic() + seconds
+    remaining = [record for record in records if is_running(record)]
+    while remaining and time.monotonic() < deadline:
+        time.sleep(_POLL_SECONDS)
+        remaining = [record for record in remaining if is_running(record)]
+    return remaining
