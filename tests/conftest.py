@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from bones.control_plane import Faults, Kubectl
     from bones.judging import JudgeProcess
     from bones.kube import Kube
@@ -51,7 +52,7 @@ def kube(cluster: Cluster) -> Iterator[Kube]:
 def kubectl(cluster: Cluster) -> Kubectl:
     from bones.control_plane import Kubectl
 
-    return Kubectl(Path(cluster.kubeconfig()))
+    return Kubectl(cluster)
 
 
 @pytest.fixture
@@ -75,7 +76,7 @@ def judge(cluster: Cluster, stage: Stage, tmp_path: Path, request: pytest.Fixtur
     """A judge beside the whole test; the test fails with the judge's verdict."""
     from bones.judging import JudgeProcess
 
-    process = JudgeProcess(Path(cluster.kubeconfig()), tmp_path).start()
+    process = JudgeProcess(cluster.kubeconfig(), tmp_path).start()
     yield process
     if request.node.stash.get(FAILED, False):
         process.abandon()

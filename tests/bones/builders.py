@@ -26,7 +26,7 @@ def make_node(
     labels: Mapping[str, str] | None = None,
     taints: list[dict[str, str]] | None = None,
 ) -> dict[str, Any]:
-    """A simulated node: it becomes ready by itself, and pods bound to it run."""
+    """A simulated node, born ready; pods bound to it run."""
     amounts = {"cpu": str(cpu), "memory": memory, "pods": str(pods), GPU: str(gpus)}
     return {
         "apiVersion": "v1",
@@ -37,7 +37,12 @@ def make_node(
             "annotations": {"kwok.x-k8s.io/node": "fake"},
         },
         "spec": {"taints": taints} if taints else {},
-        "status": {"capacity": amounts, "allocatable": amounts},
+        "status": {
+            "capacity": amounts,
+            "allocatable": amounts,
+            "conditions": [{"type": "Ready", "status": "True", "reason": "KubeletReady", "message": "simulated"}],
+            "addresses": [{"type": "Hostname", "address": name}],
+        },
     }
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
 import time
@@ -40,9 +39,9 @@ def start_cluster(state_dir: Path, **options: Any) -> Cluster:
 class Kubectl:
     """Runs kubectl as a person would; `fails` gives what it says when it refuses."""
 
-    def __init__(self, kubeconfig: Path) -> None:
-        self.kubeconfig = kubeconfig
-        self._program = shutil.which("kubectl") or "kubectl"
+    def __init__(self, cluster: Cluster) -> None:
+        self.kubeconfig = cluster.kubeconfig()
+        self._program = str(cluster.binary("kubectl"))
 
     def __call__(self, *arguments: str, stdin: str | None = None) -> str:
         done = self._run(arguments, stdin)
@@ -110,7 +109,7 @@ class Faults:
         wait_until(lambda: not self.is_running(name), timeout, f"the end of {name}")
 
     def is_running(self, name: str) -> bool:
-        return name in running_components(self._cluster)
+        return self._cluster.is_running(name)
 
     def heal(self) -> None:
         """Every touched component runs again without failpoints; replicas that a test added are gone."""
@@ -124,11 +123,6 @@ class Faults:
 
     def _touch(self, name: str) -> None:
         self._touched.append(name)
-
-
-def running_components(cluster: Cluster) -> set[str]:
-    status: Any = cluster.status()
-    return {component["name"] for component in status["components"] if component["running"]}
 
 
 def wait_until(condition: Any, timeout: float, what: str) -> None:
