@@ -1,0 +1,95 @@
+"""Who of the pods with one gang label counts as a member, and who does not and why."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from muster_api.gangs import GangSpec
+from muster_api.reasons import Reason
+from muster_queue.controller.members import Member, Problem, Stage
+
+
+@dataclass(frozen=True, slots=True)
+class Roster:
+    """The pods of one gang, sorted out; `counted` are live, in order, and never more than the gang's size."""
+
+    counted: tuple[Member, ...] = ()
+    surplus: tuple[Member, ...] = ()
+    refused: tuple[tuple[Member, Problem], ...] = ()
+    ended: tuple[Member, ...] = ()
+    going: tuple[Member, ...] = ()
+    finished: int = 0
+    """Members that succeeded and whose pods are gone already, as far as this process saw it."""
+
+    @property
+    def bound(self) -> int:
+        return sum(1 for member in self.counted if member.stage is Stage.BOUND)
+
+    @property
+    def done(self) -> int:
+        """Members that came to a good end."""
+        return self.finished + sum(1 for member in self.ended if member.stage is Stage.SUCCEEDED)
+
+    @property
+    def ready(self) -> tuple[Member, ...]:
+        """Members that nothing but Muster holds back."""
+        return tuple(member for member in self.counted if not member.foreign_gate)
+
+    @property
+    def has_live(self) -> bool:
+        return bool(self.counted or self.surplus or self.refused)
+
+    @property
+    def has_pods(self) -> bool:
+        return bool(self.has_live or self.ended or self.going)
+
+    def everyone(self) -> tuple[Member, ...]:
+        """All pods of the label, whatever their state."""
+        return (*self.counted, *self.surplus, *(member for member, _ in self.refused), *self.ended, *self.going)
+
+
+def call_roll(members: Iterable[Member], spec: GangSpec, epoch: str, finished: int = 0) -> Roster:
+    """Sort the pods of one label: at most `spec.members` count, those let go first, then the oldest."""
+    live: list[Member] = []
+    ended: list[Member] = []
+    going: list[Member] = []
+    refused: list[tuple[Member, Problem]] = []
+    for member in members:
+        if member.is_terminal:
+            ended.append(member)
+        elif member.deleting:
+            going.append(member)
+        elif (problem := _problem(member, spec)) is not None:
+            refused.append((member, problem))
+        else:
+            live.append(member)
+    live.sort(key=lambda member: _rank(member, spec.id, epoch))
+    size = spec.members
+    return Roster(tuple(live[:size]), tuple(live[size:]), tuple(refused), tuple(ended), tuple(going), finished)
+
+
+def first_member(members: Iterable[Member]) -> Member | None:
+    """The member whose annotations speak for the gang: the oldest that is live and without a problem of its own."""
+    candidates = (member for member in members if member.is_live and member.problem is None)
+    return min(candidates, key=lambda member: (member.created, member.uid), default=None)
+
+
+def _problem(member: Member, spec: GangSpec) -> Problem | None:
+    if member.stage is Stage.BOUND:
+        return None
+    if member.problem is not None:
+        return member.problem
+    if (member.size, member.minimum) == (spec.members, spec.min_members):
+        return None
+    text = (
+        f"pod {member.name} says gang-size {member.size} and gang-min {member.minimum}, "
+        f"its gang has {spec.members} and {spec.min_members}; all members have to say the same"
+    )
+    return Problem(Reason.INCONSISTENT_MEMBERS, text)
+
+
+def _rank(member: Member, gang_id: str, epoch: str) -> tuple[int, str, str]:
+    if member.stage is Stage.BOUND:
+        return 0, member.created, member.uid
+    return 1 if member.holds(gang_id, epoch) else 2, member.created, member.uid

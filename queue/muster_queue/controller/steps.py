@@ -1,0 +1,65 @@
+"""What the controller can do next for one gang, as values: decided in one place, carried out in another."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from muster_api.gangs import Abort, GangStatus
+from muster_queue.controller.members import Member
+from muster_queue.controller.slots import Assignment
+from muster_queue.controller.statuses import Report
+
+
+@dataclass(frozen=True, slots=True)
+class CreateGang:
+    """Its first member is there and speaks for it."""
+
+    first: Member
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteGang:
+    """Nobody carries its label any more, or the label begins anew."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """Compare-and-swap the status to this one."""
+
+    status: GangStatus
+    kind: str
+    """Names the failpoints around it: abort, evict, released; empty for none."""
+    abort: Abort | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SendTickets:
+    """Write these tickets, take our gate off; then, if this was the first round, say that all are out."""
+
+    assignments: tuple[Assignment, ...]
+    released: GangStatus | None
+
+
+@dataclass(frozen=True, slots=True)
+class EvictMembers:
+    """Ask for the eviction of these; disruption budgets may hold it up."""
+
+    members: tuple[Member, ...]
+
+
+Step = CreateGang | DeleteGang | Move | SendTickets | EvictMembers
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """One look at a gang: the next step if there is one, what to tell, whom to plan, and when to look again."""
+
+    step: Step | None = None
+    report: Report | None = None
+    wanted: tuple[Member, ...] = ()
+    """Members that need a place in the next plan."""
+    is_growth: bool = False
+    """The wanted ones join a gang that runs: each is planned alone and binds without a barrier."""
+    recheck_after: float | None = None

@@ -1,0 +1,64 @@
+"""How long a gang has stood where it stands, by this process's own monotonic clock."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from muster_api.phases import GangPhase
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long the controller waits before it acts by itself, in seconds."""
+
+    release: float = 120.0
+    """From the last ticket to the commit, and this much more per member."""
+    release_per_member: float = 0.02
+    repair: float = 60.0
+    """For a committed gang that is bound in part, since its last progress."""
+    refusal: float = 3.0
+    """For kube-scheduler to find the planned node again after it has said no."""
+    old_refusal: float = 10.0
+    """The same where it said no to the try before: it may not have looked again yet (its back-off is up to 5 s)."""
+    trim: float = 3.0
+    """Before slots that nobody came for are given back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """What has been seen of one gang so far."""
+
+    phase: GangPhase = GangPhase.PENDING
+    epoch: str = ""
+    since: float = 0.0
+    progress: int = 0
+    progressed: float = 0.0
+    broken_since: float | None = None
+    refused_since: Mapping[str, float] = field(default_factory=dict)
+    old_refusals: Mapping[str, str] = field(default_factory=dict)
+    """What kube-scheduler had said, by uid, when this epoch was first seen."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """What one look at a gang shows that timing depends on."""
+
+    phase: GangPhase
+    epoch: str
+    progress: int
+    is_broken: bool = False
+    refusals: Mapping[str, str] = field(default_factory=dict)
+
+
+def advance(timing: Timing | None, seen: Sighting, now: float) -> Timing:
+    """Carry the clocks on: a new phase or epoch starts them all, progress restarts the patience."""
+    if timing is None or timing.epoch != seen.epoch:
+        timing = Timing(seen.phase, seen.epoch, now, seen.progress, now, old_refusals=seen.refusals)
+    elif timing.phase != seen.phase:
+        timing = Timing(seen.phase, seen.epoch, now, seen.progress, now, old_refusals=timing.old_refusals)
+    elif timing.progress != seen.progress:
+        timing = replace(timing, progress=seen.progress, progressed=now)
+    broken_since = (timing.broken_since if timing.broken_since is not None else now) if seen.is_broken else None
+    refused_since = {uid: timing.refused_since.get(uid, now) for uid in seen.refusals}
+    return replace(timing, broken_since=broken_since, refused_since=refused_since)
