@@ -59,15 +59,13 @@ class TokenBucket:
     def __post_init__(self) -> None:
         self.tokens = self.burst
 
-    def wait_for_one(self, now: float) -> float:
-        """Takes a token and returns 0, or returns the seconds until there is one."""
+    def take(self, now: float) -> float:
+        """Takes a token, on credit if need be, and returns the seconds to wait before using it."""
         if self.updated is not None:
             self.tokens = min(self.burst, self.tokens + (now - self.updated) * self.rate)
         self.updated = now
-        if self.tokens >= 1.0:
-            self.tokens -= 1.0
-            return 0.0
-        return (1.0 - self.tokens) / self.rate
+        self.tokens -= 1.0
+        return max(0.0, -self.tokens / self.rate)
 
 
 class RecentReports:
@@ -128,8 +126,7 @@ class EventRecorder:
         """Posts what was recorded, at the rate allowed, until cancelled."""
         while True:
             report = await self._queue.get()
-            while (pause := self._bucket.wait_for_one(self._clock.monotonic())) > 0:
-                await asyncio.sleep(pause)
+            await asyncio.sleep(self._bucket.take(self._clock.monotonic()))
             await self._post(report)
 
     async def _post(self, report: Report) -> None:
