@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from bones.kube import WaitTimeoutError
 from muster_local.cluster import Cluster
@@ -107,6 +108,11 @@ class Faults:
     def wait_dead(self, name: str, timeout: float = 30) -> None:
         """Until the process is gone, by its own failpoint or by ours."""
         wait_until(lambda: not self.is_running(name), timeout, f"the end of {name}")
+
+    def wait_paused(self, name: str, timeout: float = 60) -> None:
+        """Until a failpoint has stopped the process in its tracks."""
+        process = psutil.Process(self._cluster.pid(name))
+        wait_until(lambda: process.status() == psutil.STATUS_STOPPED, timeout, f"{name} at its failpoint")
 
     def is_running(self, name: str) -> bool:
         return self._cluster.is_running(name)

@@ -113,8 +113,8 @@ class Stage:
             what=f"{gang or self.namespace} unbound",
         )
 
-    def strike(self) -> None:
-        """Take everything away again, and wait until it holds no room any more."""
+    def clear(self) -> None:
+        """Delete all pods, and wait until they hold no room any more."""
         for namespace in self._namespaces:
             self.kube.delete_all("jobs", namespace)
             self._release_finalizers(namespace)
@@ -122,6 +122,11 @@ class Stage:
         for namespace in self._namespaces:
             self.kube.wait_for("pods", lambda pods: not pods, namespace=namespace, timeout=60, what="no pods")
             self.kube.wait_for("gangs", lambda gangs: not gangs, namespace=namespace, timeout=60, what="no gangs")
+
+    def strike(self) -> None:
+        """Take everything away again."""
+        self.clear()
+        for namespace in self._namespaces:
             self.kube.delete("namespaces", namespace)
         self.kube.delete_all("nodes", selector=f"{TEST_LABEL}={self.namespace}")
 

@@ -37,10 +37,11 @@ def _remember(world: World, before: PodRecord | None, record: PodRecord, *, gone
 
 def _follow_binding(world: World, pod: PodRecord, findings: Findings) -> None:
     world.bindings += pod.event != "LISTED"
-    if pod.event == "LISTED" or not pod.asks or pod.mirror or not world.managed.get(pod.namespace):
-        _check_gpus(world, pod, findings)
-        return
     _check_gpus(world, pod, findings)
+    if pod.event == "LISTED" or not pod.asks or pod.mirror or not world.managed.get(pod.namespace):
+        return
+    if pod.gang:
+        _check_commit(world.gang_of(pod), pod, findings)
     ticket = parse_ticket(pod.release)
     if ticket is None:
         message = f"bound to {pod.node} without a release (annotation {pod.release!r})"
@@ -49,21 +50,24 @@ def _follow_binding(world: World, pod: PodRecord, findings: Findings) -> None:
     if ticket.node != pod.node:
         message = f"bound to {pod.node}, released for {ticket.node}"
         findings.add("wrong-node", _about(pod), pod.version, message)
-    if pod.gang:
-        _check_member(world.gang_of(pod), pod, ticket, findings)
-    elif ticket.gang != f"pod-{pod.uid}":
+    gang = world.gang_of(pod)
+    if gang is not None:
+        _check_slot(gang, pod, ticket, findings)
+    elif not pod.gang and ticket.gang != f"pod-{pod.uid}":
         message = f"bound with the ticket of {ticket.gang}"
         findings.add("wrong-ticket", _about(pod), pod.version, message)
 
 
-def _check_member(gang: Incarnation | None, pod: PodRecord, ticket: Ticket, findings: Findings) -> None:
+def _check_commit(gang: Incarnation | None, pod: PodRecord, findings: Findings) -> None:
     """The Gang as it stood before this binding decides, not the one of today."""
     if gang is None:
         findings.add("bind-before-commit", _about(pod), pod.version, "bound without a Gang object")
-        return
-    if not gang.may_bind:
+    elif not gang.may_bind:
         message = f"bound while its gang is {gang.last.phase}, epoch {gang.last.epoch} was never committed"
         findings.add("bind-before-commit", _about(pod), pod.version, message)
+
+
+def _check_slot(gang: Incarnation, pod: PodRecord, ticket: Ticket, findings: Findings) -> None:
     if (ticket.gang, ticket.epoch) != (gang.last.identity, gang.last.epoch):
         message = (
             f"bound with a ticket of {ticket.gang} epoch {ticket.epoch}, "
