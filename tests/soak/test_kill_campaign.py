@@ -1,4 +1,4 @@
-"""Kills every process at every step of a release, over and over: the gang is whole in the end and never in part at rest.
+"""Kills every process at every step of a release, over and over: in the end the gang is whole, at rest never in part.
 
 A failpoint stops a process right at the moment; then the victim gets its SIGKILL, and everything goes on. Settings:
 MUSTER_SOAK_ROUNDS (5), MUSTER_SOAK_SIZE (200), MUSTER_SOAK_SEED.
@@ -128,7 +128,8 @@ def _kill_once(
 def _line(one: Round) -> str:
     return (
         f"{one.victim:15} {one.moment:28} {one.phase_at_kill:10} {one.bound_at_kill:5} bound, whole after "
-        f"{one.recovery_seconds:6.1f} s, partial {one.partial_seconds:5.1f} s, standstill {one.standstill_seconds:5.1f} s"
+        f"{one.recovery_seconds:6.1f} s, partial {one.partial_seconds:5.1f} s, "
+        f"standstill {one.standstill_seconds:5.1f} s"
     )
 
 
