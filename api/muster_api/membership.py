@@ -63,7 +63,7 @@ def foreign_gates(pod: Pod) -> list[str]:
 
 def gang_size(pod: Pod) -> int:
     """How many members its gang has; raises MembershipError."""
-    return _count(pod, GANG_SIZE_ANNOTATION)
+    return count_annotation(pod, GANG_SIZE_ANNOTATION)
 
 
 def gang_minimum(pod: Pod) -> int:
@@ -71,10 +71,21 @@ def gang_minimum(pod: Pod) -> int:
     size = gang_size(pod)
     if GANG_MIN_ANNOTATION not in pod.metadata.annotations:
         return size
-    minimum = _count(pod, GANG_MIN_ANNOTATION)
+    minimum = count_annotation(pod, GANG_MIN_ANNOTATION)
     if minimum > size:
         raise MembershipError(_path(GANG_MIN_ANNOTATION), f"{minimum} is more than the gang size of {size}")
     return minimum
+
+
+def count_annotation(pod: Pod, annotation: str) -> int:
+    """A number of members as an annotation says it; raises MembershipError."""
+    text = pod.metadata.annotations.get(annotation)
+    accepted = f"a whole number from 1 to {LARGEST_GANG}"
+    if text is None:
+        raise MembershipError(_path(annotation), f"required with the label {GANG_LABEL}; write {accepted}")
+    if not text.isascii() or not text.isdigit() or len(text) > 6 or not 1 <= int(text) <= LARGEST_GANG:
+        raise MembershipError(_path(annotation), f"{text[:40]!r} is not {accepted}")
+    return int(text)
 
 
 def pod_priority(pod: Pod, queue_default: int | None = None) -> int:
@@ -143,16 +154,6 @@ def unsupported_constraint(pod: Pod) -> str | None:
 
 def _required(affinity: object) -> bool:
     return bool(getattr(affinity, "required", ()))
-
-
-def _count(pod: Pod, annotation: str) -> int:
-    text = pod.metadata.annotations.get(annotation)
-    accepted = f"a whole number from 1 to {LARGEST_GANG}"
-    if text is None:
-        raise MembershipError(_path(annotation), f"required with the label {GANG_LABEL}; write {accepted}")
-    if not text.isascii() or not text.isdigit() or len(text) > 6 or not 1 <= int(text) <= LARGEST_GANG:
-        raise MembershipError(_path(annotation), f"{text[:40]!r} is not {accepted}")
-    return int(text)
 
 
 def _path(annotation: str) -> str:
