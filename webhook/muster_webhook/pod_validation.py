@@ -115,7 +115,7 @@ def _gang(pod: Pod, _: Admission) -> Iterator[FieldError]:
 
 
 def _gang_numbers(pod: Pod) -> Iterator[FieldError]:
-    found: dict[str, MembershipError] = {}
+    found: dict[str, str] = {}
     checks: list[Callable[[], int]] = [lambda: count_annotation(pod, GANG_SIZE_ANNOTATION)]
     if GANG_MIN_ANNOTATION in pod.metadata.annotations:
         checks += [lambda: count_annotation(pod, GANG_MIN_ANNOTATION), lambda: gang_minimum(pod)]
@@ -123,9 +123,9 @@ def _gang_numbers(pod: Pod) -> Iterator[FieldError]:
         try:
             check()
         except MembershipError as error:
-            found.setdefault(error.field, error)
-    for error in found.values():
-        yield FieldError(error.field, error.message)
+            found.setdefault(error.field, error.message)
+    for field, message in found.items():
+        yield FieldError(field, message)
 
 
 def _queue(pod: Pod, _: Admission) -> Iterator[FieldError]:

@@ -64,21 +64,25 @@ def _markers(pod: Pod, admission: Admission) -> list[Operation]:
     """On the first container; another webhook may since have put one of its own before it, so all are looked at."""
     if not pod.spec.containers:
         return []
-    marked = [{**c.resources.requests, **c.resources.limits} for c in (*pod.spec.containers, *pod.spec.init_containers)]
-    missing = {name: "1" for name in MARKERS if not any(name in names for names in marked)}
+    asked = [container.resources for container in (*pod.spec.containers, *pod.spec.init_containers)]
+    missing = [name for name in MARKERS if not any(name in each.requests and name in each.limits for each in asked)]
     if not missing:
         return []
-    first, parent = pod.spec.containers[0].resources, ("spec", "containers", 0, "resources")
+    first, parent = asked[0], ("spec", "containers", 0, "resources")
     operations: list[Operation] = []
     if not admission.first_has_resources:
         operations.append(Operation(pointer(*parent), {}))
-    operations += add_entries((*parent, "requests"), bool(first.requests), missing)
-    operations += add_entries((*parent, "limits"), bool(first.limits), missing)
+    operations += add_entries((*parent, "requests"), bool(first.requests), _ones(missing, first.requests))
+    operations += add_entries((*parent, "limits"), bool(first.limits), _ones(missing, first.limits))
     return operations
 
 
+def _ones(names: list[str], present: Collection[str]) -> dict[str, str]:
+    return {name: "1" for name in names if name not in present}
+
+
 def _priority(pod: Pod) -> list[Operation]:
-    """All three fields together: before any webhook runs, the API server has filled in two of them for its own class."""
+    """All three fields together: the API server's own defaults for two of them were filled in before any webhook."""
     name = class_for(pod_priority(pod))
     spec = pod.spec
     wanted = (
