@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from judge.findings import Findings
+from judge.records import FINISHED
 from judge.world import COMMITTED, Incarnation, Membership, World, parse_ticket
 
 Key = tuple[str, str]
@@ -49,11 +50,11 @@ def _judge_running(world: World, gang: Incarnation, findings: Findings) -> None:
     record = gang.last
     about = f"gang {record.namespace}/{record.name}"
     membership = world.memberships.get((record.namespace, record.name.removeprefix("pods-")), Membership())
-    pods = [pod for pod in membership.pods.values() if pod.node]
+    pods = [pod for pod in membership.pods.values() if pod.node and pod.phase not in FINISHED]
     running: dict[int, str] = {}
     for pod in pods:
         ticket = parse_ticket(pod.release)
-        if ticket is not None and ticket.epoch == record.epoch:
+        if ticket is not None and (ticket.gang, ticket.epoch) == (record.identity, record.epoch):
             running[ticket.slot] = pod.node
     taken = {slot for epoch, slot in gang.taken if epoch == record.epoch} | running.keys()
     idle = sorted(gang.slots.keys() - taken)
@@ -62,9 +63,8 @@ def _judge_running(world: World, gang: Incarnation, findings: Findings) -> None:
     lost = sorted(running.keys() - gang.slots.keys())
     if lost:
         findings.add("running-not-reserved", about, record.version, f"slots {lost[:10]} are not in the plan")
-    alive = sum(1 for pod in pods if pod.phase not in ("Succeeded", "Failed") and not pod.deleting)
-    if record.bound is not None and alive == len(pods) and record.bound != alive:
-        message = f"status.bound says {record.bound}, {alive} are"
+    if record.bound is not None and not any(pod.deleting for pod in pods) and record.bound != len(pods):
+        message = f"status.bound says {record.bound}, {len(pods)} are"
         findings.add("status-bound", about, record.version, message)
 
 

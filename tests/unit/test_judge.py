@@ -57,6 +57,16 @@ INNOCENT = {
         .pod("b", "DELETED", release=ticket(1), node="n1")
         .gang_gone()
     ),
+    "ended members whose slots were given back": (
+        Story().running().bind("a", 0, phase="Succeeded").gang("Running", plan=[{"node": "n1", "slots": "1"}], bound=1)
+    ),
+    "members adopted by a gang that was made again": (
+        Story()
+        .running()
+        .gang_gone()
+        .gang("Pending", uid="new", identity="bbbb")
+        .gang("Running", uid="new", identity="bbbb", plan=[], bound=2)
+    ),
     "a broken gang that its owner wants kept": (
         Story()
         .running()
