@@ -55,6 +55,19 @@ def make_server_certificate(
     authority: KeyPair, names: Sequence[str], now: datetime, lifetime: timedelta = LEAF_LIFETIME
 ) -> KeyPair:
     """A leaf for a TLS server under these DNS names and IP addresses, the first of which is also its common name."""
+    return _make_leaf(authority, names, ExtendedKeyUsageOID.SERVER_AUTH, now, lifetime)
+
+
+def make_client_certificate(
+    authority: KeyPair, name: str, now: datetime, lifetime: timedelta = LEAF_LIFETIME
+) -> KeyPair:
+    """A leaf with which a TLS client shows who it is."""
+    return _make_leaf(authority, [name], ExtendedKeyUsageOID.CLIENT_AUTH, now, lifetime)
+
+
+def _make_leaf(
+    authority: KeyPair, names: Sequence[str], usage: x509.ObjectIdentifier, now: datetime, lifetime: timedelta
+) -> KeyPair:
     issuer = _certificate(authority.certificate)
     issuer_key = _private_key(authority.key)
     key = ec.generate_private_key(ec.SECP256R1())
@@ -63,7 +76,7 @@ def make_server_certificate(
         _builder(subject, issuer.subject, key.public_key(), now, lifetime)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_usage(signs_certificates=False), critical=True)
-        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        .add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
         .add_extension(x509.SubjectAlternativeName([_alternative_name(name) for name in names]), critical=False)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key()), critical=False)
     )

@@ -6,7 +6,7 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,7 +61,7 @@ def candidates(environment: Mapping[str, str]) -> list[Candidate]:
         if (path := shutil.which(program, path=place)) is not None
     ]
     with ThreadPoolExecutor() as pool:
-        return list(pool.map(lambda entry: Candidate(*entry, version_of(*entry)), paths))
+        return list(pool.map(lambda entry: Candidate(entry[0], entry[1], version_of(*entry)), paths))
 
 
 def version_of(program: str, path: Path) -> Version | None:
@@ -82,13 +82,11 @@ def parse_version(text: str) -> Version | None:
     return (int(match[1]), int(match[2])) if match else None
 
 
-def usable_candidates(
-    all_candidates: list[Candidate], wanted: Callable[[Candidate], bool] = lambda candidate: candidate.usable
-) -> dict[str, Path]:
+def usable_candidates(all_candidates: list[Candidate]) -> dict[str, Path]:
     """The first good candidate of each program; the three kube-* only together and of one version."""
     first: dict[str, Candidate] = {}
     for candidate in all_candidates:
-        if wanted(candidate):
+        if candidate.usable:
             first.setdefault(candidate.program, candidate)
     versions = {first[program].version if program in first else None for program in CONTROL_PLANE}
     if len(versions) > 1 or None in versions:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import base64
-import copy
 import secrets
 import time
 from pathlib import Path
-from typing import Any
 
 from muster_api.names import RELEASE_KEY_OBJECT, SYSTEM_NAMESPACE
 
@@ -111,16 +109,6 @@ def mint_service_credentials(client: ApiClient, layout: StateLayout, component: 
     answer = client.create(f"{accounts}/{account}/token", request)
     write_private(layout.tokens / component, answer["status"]["token"])
     return write_kubeconfig(layout, component, server)
-
-
-def patched_webhooks(configuration: Document, url: str, authority: str) -> Document:
-    """The configuration with this instance's address instead of the Service that it has in a cluster."""
-    patched = copy.deepcopy(configuration)
-    for webhook in patched["webhooks"]:
-        client_config: dict[str, Any] = webhook.get("clientConfig", {})
-        path = client_config.get("service", {}).get("path", "")
-        webhook["clientConfig"] = {"url": f"{url}{path}", "caBundle": authority}
-    return patched
 
 
 def await_default_service_account(client: ApiClient, seconds: float = 30.0) -> None:

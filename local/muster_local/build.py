@@ -13,7 +13,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from muster_local.errors import BinariesMissing, BuildFailed
+from muster_local.errors import BinariesMissingError, BuildFailedError
 from muster_local.layout import cache_dir
 from muster_local.progress import Progress
 
@@ -94,7 +94,7 @@ def build_missing(programs: Sequence[str], progress: Progress) -> dict[str, Path
 def _build(programs: Sequence[str], progress: Progress) -> None:
     go = shutil.which("go")
     if go is None:
-        raise BinariesMissing(ways_out(programs))
+        raise BinariesMissingError(ways_out(programs))
     progress.note(
         f"building {', '.join(programs)} from source, once; about 7 minutes on 2 cores, 5 GB of disk meanwhile"
     )
@@ -139,7 +139,7 @@ def _run(command: list[str], folder: Path, log: Path) -> None:
                 process.wait()
     if process.returncode != 0:
         tail = "\n".join(log.read_text(errors="replace").splitlines()[-_ERROR_LINES:])
-        raise BuildFailed(f"{' '.join(command)} failed; the whole output is in {log}\n{tail}")
+        raise BuildFailedError(f"{' '.join(command)} failed; the whole output is in {log}\n{tail}")
 
 
 def _go_environment() -> dict[str, str]:

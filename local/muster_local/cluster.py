@@ -18,7 +18,7 @@ from muster_local import nodes
 from muster_local.api_client import ApiClient
 from muster_local.binaries import find_binaries
 from muster_local.components import START_ORDER, STOP_ORDER, component_of
-from muster_local.errors import InstanceMissing, LocalError
+from muster_local.errors import InstanceMissingError, LocalError
 from muster_local.instance import Instance, state_layout
 from muster_local.launcher import runs
 from muster_local.layout import cache_dir, default_state_dir
@@ -185,7 +185,7 @@ class Cluster:
         """The kubeconfig of the operator, or of a service's own account."""
         path = self.layout.kubeconfig(service)
         if not path.exists():
-            raise InstanceMissing(f"{path} does not exist; start the control plane with `muster local up`")
+            raise InstanceMissingError(f"{path} does not exist; start the control plane with `muster local up`")
         return path
 
     def log_path(self, name: str) -> Path:
@@ -238,7 +238,7 @@ class Cluster:
     @contextmanager
     def _locked(self) -> Iterator[None]:
         if not self.layout.root.is_dir():
-            raise InstanceMissing(f"no control plane in {self.layout.root}; start one with `muster local up`")
+            raise InstanceMissingError(f"no control plane in {self.layout.root}; start one with `muster local up`")
         with FileLock(self.layout.lock_file):
             yield
 

@@ -17,7 +17,6 @@ SIMULATED_NODE_SELECTOR = "kwok.x-k8s.io/node=fake"
 # A renewal every quarter of it: 1000 nodes cost 17 writes a second instead of the default's 100.
 NODE_LEASE_SECONDS = 240
 NODE_GRACE_SECONDS = 300
-# Short enough that no Kubernetes component refuses it, long enough for any development cluster.
 SERVICE_ACCOUNT_ISSUER = "https://kubernetes.default.svc.cluster.local"
 
 SERVICE_MODULES: dict[Component, tuple[str, tuple[str, ...]]] = {
@@ -62,6 +61,8 @@ def _etcd(instance: Instance, layout: StateLayout) -> dict[str, object]:
         "peer-key-file": key,
         "peer-trusted-ca-file": authority,
         "peer-client-cert-auth": True,
+        # It would dial etcd with the serving certificate, which is none for clients; nothing here uses it.
+        "enable-grpc-gateway": False,
         "quota-backend-bytes": 8 * 1024**3,
         "log-level": "warn",
         # Losing the last writes with the whole machine is fine here; losing them with a process is not possible.
@@ -91,7 +92,7 @@ def _api_server(instance: Instance, layout: StateLayout) -> dict[str, object]:
         "disable-admission-plugins": "TaintNodesByCondition",
         "service-account-issuer": SERVICE_ACCOUNT_ISSUER,
         "service-account-signing-key-file": signing_key,
-        "service-account-key-file": layout.pki / f"{SERVICE_ACCOUNT}.pub",
+        "service-account-key-file": layout.public_key(SERVICE_ACCOUNT),
         "service-cluster-ip-range": SERVICE_CIDR,
         "allow-privileged": True,
         "enable-priority-and-fairness": False,

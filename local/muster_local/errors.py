@@ -1,12 +1,12 @@
 """What can go wrong with a local control plane, each error with what to do about it.
 
 LocalError
-├── BinariesMissing
-├── BuildFailed
-├── ComponentFailed
-├── InstanceMissing
+├── BinariesMissingError
+├── BuildFailedError
+├── ComponentFailedError
+├── InstanceMissingError
 ├── ApiError
-└── ManifestsMissing
+└── ManifestsMissingError
 """
 
 from __future__ import annotations
@@ -16,23 +16,23 @@ class LocalError(Exception):
     """The root: the command line prints its text and exits with 1."""
 
 
-class BinariesMissing(LocalError):
+class BinariesMissingError(LocalError):
     """Neither the environment has the Kubernetes programs nor can they be built here."""
 
 
-class BuildFailed(LocalError):
+class BuildFailedError(LocalError):
     """The Go tool chain refused to build a component."""
 
 
-class ComponentFailed(LocalError):
+class ComponentFailedError(LocalError):
     """A component ended or did not become ready in time."""
 
 
-class InstanceMissing(LocalError):
+class InstanceMissingError(LocalError):
     """The state folder holds no control plane that could be asked or stopped."""
 
 
-class ManifestsMissing(LocalError):
+class ManifestsMissingError(LocalError):
     """Neither the source tree nor the installed package has the manifests."""
 
 

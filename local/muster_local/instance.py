@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from muster_local.components import PORT_OFFSETS
-from muster_local.errors import InstanceMissing, LocalError
+from muster_local.errors import InstanceMissingError, LocalError
 from muster_local.layout import StateLayout
 from muster_local.options import ClusterOptions
 from muster_local.processes import ProcessRecord
@@ -41,7 +41,7 @@ def load(layout: StateLayout) -> Instance:
     try:
         return msgspec.json.decode(layout.instance_file.read_bytes(), type=Instance)
     except FileNotFoundError:
-        raise InstanceMissing(f"no control plane in {layout.root}; start one with `muster local up`") from None
+        raise InstanceMissingError(f"no control plane in {layout.root}; start one with `muster local up`") from None
     except msgspec.MsgspecError as error:
         raise LocalError(f"{layout.instance_file} is not an instance record: {error}") from error
 

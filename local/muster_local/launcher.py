@@ -22,7 +22,7 @@ from muster_local.processes import ProcessRecord, is_running, spawn
 from muster_local.readiness import await_ready, probe_for
 
 # A fault is injected into the process that a test names, never into whatever starts from its shell.
-_NOT_INHERITED = ("KUBECONFIG", "MUSTER_FAILPOINTS")
+_NOT_INHERITED = ("KUBECONFIG", "MUSTER_FAILPOINTS", "MUSTER_FAILPOINTS_LOG")
 _NEVER_PROXIED = "127.0.0.1,localhost"
 
 

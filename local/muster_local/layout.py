@@ -8,6 +8,7 @@ from pathlib import Path
 import platformdirs
 
 APPLICATION = "muster"
+INSTANCE_FILE = "instance.json"
 
 
 def default_state_dir() -> Path:
@@ -28,7 +29,7 @@ class StateLayout:
 
     @property
     def instance_file(self) -> Path:
-        return self.root / "instance.json"
+        return self.root / INSTANCE_FILE
 
     @property
     def lock_file(self) -> Path:
@@ -69,6 +70,9 @@ class StateLayout:
 
     def private_key(self, name: str) -> Path:
         return self.pki / f"{name}.key"
+
+    def public_key(self, name: str) -> Path:
+        return self.pki / f"{name}.pub"
 
     def make(self) -> None:
         """Creates the folders, closed to other users since keys and tokens lie in them."""

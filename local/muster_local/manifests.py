@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from muster_local.errors import ManifestsMissing
+from muster_local.errors import ManifestsMissingError
 
 Document = dict[str, Any]
 
@@ -21,7 +21,7 @@ def manifest_root() -> Path:
     for candidate in (package / "manifests", package.parents[1] / "manifests"):
         if candidate.is_dir():
             return candidate
-    raise ManifestsMissing(f"no manifests beside {package} nor in its source tree; install the package again")
+    raise ManifestsMissingError(f"no manifests beside {package} nor in its source tree; install the package again")
 
 
 def read_documents(path: Path) -> list[Document]:
@@ -59,5 +59,5 @@ def scheduler_config(root: Path) -> Document:
     """The shipped scheduler configuration."""
     path = root / SCHEDULER_CONFIG
     if not path.exists():
-        raise ManifestsMissing(f"{path} is missing")
+        raise ManifestsMissingError(f"{path} is missing")
     return read_documents(path)[0]

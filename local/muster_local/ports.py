@@ -11,6 +11,7 @@ from filelock import FileLock
 
 from muster_local.components import PORT_BLOCK_SIZE
 from muster_local.errors import LocalError
+from muster_local.layout import INSTANCE_FILE
 
 FIRST_PORT = 20_000
 LAST_PORT = 31_999
@@ -22,10 +23,10 @@ def claim_block(state_dir: Path, claims: Path) -> int:
     starts = list(range(FIRST_PORT, LAST_PORT - PORT_BLOCK_SIZE, PORT_BLOCK_SIZE))
     random.SystemRandom().shuffle(starts)
     with FileLock(claims / "lock"):
+        taken = _claimed_blocks(claims)
         for start in starts:
-            claim = claims / str(start)
-            if not _claimed_by_other(claim, state_dir) and block_is_free(start):
-                claim.write_text(str(state_dir))
+            if start not in taken and block_is_free(start):
+                (claims / str(start)).write_text(str(state_dir))
                 return start
     raise LocalError(f"no {PORT_BLOCK_SIZE} free ports in a row between {FIRST_PORT} and {LAST_PORT}")
 
@@ -37,17 +38,28 @@ def release_block(start: int, state_dir: Path, claims: Path) -> None:
         claim.unlink()
 
 
-def _claimed_by_other(claim: Path, state_dir: Path) -> bool:
-    if not claim.exists():
-        return False
-    owner = Path(claim.read_text())
-    return owner != state_dir and (owner / "instance.json").exists()
+def _claimed_blocks(claims: Path) -> set[int]:
+    """The blocks of instances that still exist; the claims of others are forgotten."""
+    taken = set()
+    for claim in claims.iterdir():
+        if not claim.name.isdigit():
+            continue
+        if (Path(claim.read_text()) / INSTANCE_FILE).exists():
+            taken.add(int(claim.name))
+        else:
+            claim.unlink()
+    return taken
 
 
 def block_is_free(start: int) -> bool:
     """Whether nobody listens on any port of the block."""
     with ExitStack() as held:
         return all(_can_bind(port, held) for port in range(start, start + PORT_BLOCK_SIZE))
+
+
+def any_block_is_free() -> bool:
+    """Whether a start would find ports; the doctor asks."""
+    return any(block_is_free(start) for start in range(FIRST_PORT, LAST_PORT - PORT_BLOCK_SIZE, PORT_BLOCK_SIZE))
 
 
 def _can_bind(port: int, held: ExitStack) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,6 +14,7 @@ import psutil
 
 _START_TOLERANCE_SECONDS = 2.0
 _POLL_SECONDS = 0.02
+_OPEN_FILES = 65_536
 
 
 class ProcessRecord(msgspec.Struct, frozen=True, rename="camel"):
@@ -25,6 +27,7 @@ class ProcessRecord(msgspec.Struct, frozen=True, rename="camel"):
 
 def spawn(command: Sequence[str], environment: Mapping[str, str], log: Path) -> ProcessRecord:
     """Starts a process in a session of its own, its output appended to a log; it outlives its starter."""
+    _raise_file_limit()
     append = os.O_WRONLY | os.O_CREAT | os.O_APPEND
     actions = [
         (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
@@ -42,6 +45,14 @@ def spawn(command: Sequence[str], environment: Mapping[str, str], log: Path) -> 
         setsigmask=[],
     )
     return ProcessRecord(pid, _start_time(pid), list(command))
+
+
+def _raise_file_limit() -> None:
+    """Children inherit the limit, and the extender holds one connection per waiting pod."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _OPEN_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _start_time(pid: int) -> float:

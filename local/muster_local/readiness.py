@@ -10,7 +10,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from muster_local.components import Component, component_of
-from muster_local.errors import ComponentFailed
+from muster_local.errors import ComponentFailedError
 from muster_local.instance import Instance
 from muster_local.layout import StateLayout
 from muster_local.pki import AUTHORITY
@@ -86,9 +86,9 @@ def await_ready(name: str, record: ProcessRecord, probe: Probe, log: Path, secon
     deadline = time.monotonic() + seconds
     while not answers(probe):
         if not is_running(record):
-            raise ComponentFailed(f"{name} ended while starting\n{log_tail(log)}")
+            raise ComponentFailedError(f"{name} ended while starting\n{log_tail(log)}")
         if time.monotonic() > deadline:
-            raise ComponentFailed(f"{name} was not ready after {seconds:.0f} s\n{log_tail(log)}")
+            raise ComponentFailedError(f"{name} was not ready after {seconds:.0f} s\n{log_tail(log)}")
         time.sleep(_POLL_SECONDS)
 
 

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import yaml
 
 from muster_local import bootstrap, nodes
+from muster_local import instance as records
 from muster_local.api_client import ApiClient
 from muster_local.components import CLIENTS, FOUNDATION, SERVICES, Component, component_of
 from muster_local.credentials import ADMIN, ensure_static_tokens
@@ -21,7 +22,7 @@ from muster_local.pki import ensure_pki
 from muster_local.progress import Progress
 from muster_local.scheduler_config import local_scheduler_config
 from muster_local.secure_files import write_private
-from muster_local.webhooks import install_webhooks
+from muster_local.webhooks import await_trust, install_webhooks
 
 Overrides = Mapping[str, Mapping[str, str]]
 
@@ -47,15 +48,20 @@ class Startup:
     def _populate(self, client: ApiClient, overrides: Overrides) -> None:
         bootstrap.apply_local_rbac(client)
         self._launch(CLIENTS, overrides)
-        if self._instance.options.muster:
-            documents = cluster_objects(manifest_root())
+        documents = cluster_objects(manifest_root()) if self._instance.options.muster else []
+        if documents:
             self._progress.step("manifests", lambda: bootstrap.apply_objects(client, documents))
+        if self._is_wanted(Component.WEBHOOK):
+            install_webhooks(client, documents, self._instance.url(Component.WEBHOOK))
         self._step("kube-controller-manager, kube-scheduler and kwok", CLIENTS, overrides)
         if self._instance.options.wants(Component.CONTROLLER_MANAGER):
             bootstrap.await_default_service_account(client)
+        for service in SERVICES:
+            if self._instance.options.wants(service) and not is_available(service):
+                self._progress.note(f"{service}: not part of this installation, left out")
         self._step("webhook, extender and controller", SERVICES, overrides)
         if runs(Component.WEBHOOK, self._instance):
-            install_webhooks(client, self._instance)
+            await_trust(client, documents)
         self._add_nodes(client)
 
     def _add_nodes(self, client: ApiClient) -> None:
@@ -75,56 +81,44 @@ class Startup:
             lambda: nodes.add_nodes(client, options.nodes, shape, nodes.DEFAULT_PREFIX),
         )
 
-    def start_one(self, name: str, env: Mapping[str, str] | None) -> None:
-        """Starts one component of an instance whose API server may or may not be up."""
+    def start_one(self, name: str, overrides: Mapping[str, str] | None) -> None:
+        """Starts one component, even one that the options leave out; the API server need not be well."""
         if runs(name, self._instance):
             raise LocalError(f"{name} runs already")
         component = component_of(name)
         if not is_available(component):
             raise LocalError(f"{name} is not part of this installation")
-        self._write_configuration()
-        self._launch([name], {name: env or {}})
+        if component in SERVICES and not self._layout.kubeconfig(component).exists():
+            self._mint_credentials(component)
+        self._launch_one(name, overrides)
         await_launched(name, self._instance, self._layout)
-        if component is Component.WEBHOOK:
-            self._reinstall_webhooks()
 
-    def _reinstall_webhooks(self) -> None:
-        client = ApiClient.from_kubeconfig(self._layout.kubeconfig(ADMIN))
-        try:
-            install_webhooks(client, self._instance)
-        finally:
-            client.close()
-
-    def _step(self, title: str, names: Sequence[str], overrides: Overrides) -> None:
-        wanted = self._wanted(names)
+    def _step(self, title: str, components: Sequence[Component], overrides: Overrides) -> None:
+        wanted = [component for component in components if self._is_wanted(component)]
         if wanted:
             self._progress.step(title, lambda: self._launch_and_await(wanted, overrides))
 
-    def _launch_and_await(self, names: Sequence[str], overrides: Overrides) -> None:
-        self._launch(names, overrides)
+    def _launch_and_await(self, components: Sequence[Component], overrides: Overrides) -> None:
+        self._launch(components, overrides)
         with ThreadPoolExecutor() as pool:
-            list(pool.map(lambda name: await_launched(name, self._instance, self._layout), names))
+            list(pool.map(lambda name: await_launched(name, self._instance, self._layout), components))
 
-    def _launch(self, names: Sequence[str], overrides: Overrides) -> None:
-        for name in self._wanted(names):
-            if not runs(name, self._instance):
-                self._ensure_credentials(name)
-                launch(name, self._instance, self._layout, overrides.get(name))
+    def _launch(self, components: Sequence[Component], overrides: Overrides) -> None:
+        for component in components:
+            if self._is_wanted(component) and not runs(component, self._instance):
+                if component in SERVICES:
+                    self._mint_credentials(component)
+                self._launch_one(component, overrides.get(component))
 
-    def _wanted(self, names: Sequence[str]) -> list[str]:
-        wanted = []
-        for name in names:
-            component = component_of(name)
-            if not is_available(component):
-                self._progress.note(f"{name}: not part of this installation, left out")
-            elif self._instance.options.wants(component):
-                wanted.append(name)
-        return wanted
+    def _launch_one(self, name: str, overrides: Mapping[str, str] | None) -> None:
+        launch(name, self._instance, self._layout, overrides)
+        # At once: whoever kills this command now must still be able to end what it has started.
+        records.save(self._layout, self._instance)
 
-    def _ensure_credentials(self, name: str) -> None:
-        component = component_of(name)
-        if component not in SERVICES or not runs(Component.API_SERVER, self._instance):
-            return
+    def _is_wanted(self, component: Component) -> bool:
+        return self._instance.options.wants(component) and is_available(component)
+
+    def _mint_credentials(self, component: Component) -> None:
         client = ApiClient.from_kubeconfig(self._layout.kubeconfig(ADMIN))
         try:
             server = self._instance.url(Component.API_SERVER)
