@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import TypeAlias
 
+from muster_planner.explanation import explain_held, explain_unplaced
+from muster_planner.placement import best_attempt, reservation_of
 from muster_planner.policy import Policy
-from muster_planner.request import GangRequest
-from muster_planner.reservation import Plan
+from muster_planner.request import GangRequest, MemberGroup, order_of
+from muster_planner.reservation import Explanation, Plan, Reservation
+from muster_planner.retry import excluded_nodes, next_change
 from muster_planner.snapshot import Snapshot
+
+_Likeness: TypeAlias = tuple[tuple[MemberGroup, ...], int, frozenset[str]]
 
 
 def plan(snapshot: Snapshot, requests: Iterable[GangRequest], policy: Policy, now: float) -> Plan:
@@ -16,4 +23,53 @@ def plan(snapshot: Snapshot, requests: Iterable[GangRequest], policy: Policy, no
     A gang that does not fit is passed over and later ones may go. `now` is of the monotonic clock that the requests'
     lessons use; it only decides which back-offs and exclusions still hold.
     """
-    raise NotImplementedError
+    ordered = sorted(requests, key=order_of)
+    held = [explain_held(request, policy, now) for request in ordered]
+    ready = [request for request, explanation in zip(ordered, held, strict=True) if explanation is None]
+    reservations, left, unplaced = _place_all(snapshot, ready, policy, now)
+    waiting = _explain_all(left, unplaced, policy, now)
+    explanations = [explanation or waiting.get(id(request)) for request, explanation in zip(ordered, held, strict=True)]
+    changes = (next_change(request.taught, now) for request in ordered)
+    return Plan(
+        tuple(reservations),
+        tuple(explanation for explanation in explanations if explanation is not None),
+        retry_at=min((moment for moment in changes if moment is not None), default=None),
+    )
+
+
+def _place_all(
+    snapshot: Snapshot, ordered: Sequence[GangRequest], policy: Policy, now: float
+) -> tuple[list[Reservation], Snapshot, list[GangRequest]]:
+    """What is reserved, the snapshot after it, and who got nothing.
+
+    Room only shrinks on the way, so a gang just like one that did not fit is passed over without another look.
+    """
+    reservations: list[Reservation] = []
+    unplaced: list[GangRequest] = []
+    hopeless: set[_Likeness] = set()
+    for request in ordered:
+        likeness = _likeness(request, now)
+        attempt = None if likeness in hopeless else best_attempt(snapshot, request, policy, now)
+        if attempt is not None and attempt.members >= max(1, request.minimum):
+            reservations.append(reservation_of(snapshot, request, attempt))
+            snapshot = replace(snapshot, free=attempt.free)
+        else:
+            hopeless.add(likeness)
+            unplaced.append(request)
+    return reservations, snapshot, unplaced
+
+
+def _explain_all(left: Snapshot, unplaced: Sequence[GangRequest], policy: Policy, now: float) -> dict[int, Explanation]:
+    """Explanations by the request's identity, with the numbers as they stand once this cycle's gangs have theirs."""
+    known: dict[_Likeness, Explanation] = {}
+    explanations: dict[int, Explanation] = {}
+    for request in unplaced:
+        likeness = _likeness(request, now)
+        if likeness not in known:
+            known[likeness] = explain_unplaced(left, request, policy, now)
+        explanations[id(request)] = replace(known[likeness], key=request.key, uid=request.uid)
+    return explanations
+
+
+def _likeness(request: GangRequest, now: float) -> _Likeness:
+    return request.groups, request.minimum, excluded_nodes(request.taught, now)

@@ -46,7 +46,7 @@ class Lesson:
     delay: float = 0.0
     quarantined: bool = False
     excluded: tuple[Exclusion, ...] = ()
-    last: Abort = Abort()
+    last: Abort | None = None
 
 
 NOTHING_LEARNT: Final = Lesson()
@@ -106,6 +106,6 @@ def next_change(lesson: Lesson, now: float) -> float | None:
 
 def _exclusions(lesson: Lesson, last: Abort, now: float, rules: RetryRules) -> tuple[Exclusion, ...]:
     kept = {exclusion.node: exclusion.until for exclusion in lesson.excluded if exclusion.until > now}
-    if last.node:
+    if last.node and last.reason not in BLAMELESS:
         kept[last.node] = now + rules.node_exclusion
     return tuple(sorted(Exclusion(node, until) for node, until in kept.items()))

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-
 from muster_api.objects import Node, Taint
+
 from muster_planner.reservation import Reservation
 
 Amounts: TypeAlias = npt.NDArray[np.int64]
@@ -40,18 +42,39 @@ class NodeTable:
     """
 
     facts: tuple[NodeFacts, ...]
-    names: tuple[str, ...] = field(init=False)
-    index: Mapping[str, int] = field(init=False)
     masks: dict[str, Mask] = field(init=False, default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
-        ordered = tuple(sorted(self.facts, key=lambda fact: fact.name))
-        object.__setattr__(self, "facts", ordered)
-        object.__setattr__(self, "names", tuple(fact.name for fact in ordered))
-        object.__setattr__(self, "index", {fact.name: row for row, fact in enumerate(ordered)})
+        object.__setattr__(self, "facts", tuple(sorted(self.facts, key=lambda fact: fact.name)))
 
     def __len__(self) -> int:
         return len(self.facts)
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        return tuple(fact.name for fact in self.facts)
+
+    @cached_property
+    def index(self) -> Mapping[str, int]:
+        """Row by name."""
+        return {fact.name: row for row, fact in enumerate(self.facts)}
+
+    @cached_property
+    def hard_taints(self) -> Mapping[tuple[str, str, str], Mask]:
+        """Every taint that keeps pods away, as (key, value, effect), and the nodes that carry it."""
+        found: dict[tuple[str, str, str], Mask] = {}
+        for row, fact in enumerate(self.facts):
+            for taint in fact.taints:
+                if taint.effect in ("NoSchedule", "NoExecute"):
+                    name = (taint.key, taint.value, taint.effect)
+                    found.setdefault(name, np.zeros(len(self), dtype=np.bool_))[row] = True
+        return dict(sorted(found.items()))
+
+    @cached_property
+    def name_hashes(self) -> npt.NDArray[np.uint64]:
+        """A number per node that depends on its name alone, for drawing nodes repeatably."""
+        digests = (hashlib.blake2b(name.encode(), digest_size=8).digest() for name in self.names)
+        return np.array([int.from_bytes(digest) for digest in digests], dtype=np.uint64)
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,13 +120,3 @@ class Snapshot:
                     if row is not None:
                         free[row, column] += sign * amount * run.count
         return replace(self, free=free)
-
-
-def snapshot_of(nodes: Iterable[Node]) -> Snapshot:
-    """An empty cluster of these nodes: for what-ifs and tests."""
-    from muster_planner.capacity import Capacity
-
-    capacity = Capacity()
-    for node in nodes:
-        capacity.upsert_node(node)
-    return capacity.freeze()
