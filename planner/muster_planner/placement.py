@@ -26,10 +26,7 @@ class Attempt:
 
     counts: tuple[Amounts, ...]
     free: Amounts
-
-    @property
-    def members(self) -> int:
-        return sum(int(count.sum()) for count in self.counts)
+    members: int
 
 
 def best_attempt(snapshot: Snapshot, request: GangRequest, policy: Policy, now: float) -> Attempt:
@@ -39,12 +36,14 @@ def best_attempt(snapshot: Snapshot, request: GangRequest, policy: Policy, now: 
     matters, and trying the likely good ones in turn costs less than a search.
     """
     masks = [usable(snapshot, request, group, now) for group in request.groups]
-    best = Attempt(tuple(np.zeros(len(snapshot.nodes), dtype=np.int64) for _ in request.groups), snapshot.free)
+    nowhere = np.zeros(len(snapshot.nodes), dtype=np.int64)
+    best = Attempt((nowhere,) * len(masks), snapshot.free, 0)
+    members = request.members
     for order, strategy in _tries(request, masks, policy):
         attempt = _place(snapshot, request, policy, strategy, order, masks)
-        if attempt.members > best.members and _is_sound(snapshot.free, attempt.free):
+        if attempt.members > best.members and _is_sound(snapshot.free, attempt):
             best = attempt
-        if best.members == request.members:
+        if best.members == members:
             break
     return best
 
@@ -92,10 +91,10 @@ def reservation_of(snapshot: Snapshot, request: GangRequest, attempt: Attempt) -
 
 
 def _tries(request: GangRequest, masks: Sequence[Mask], policy: Policy) -> Iterator[tuple[list[int], Strategy]]:
-    largest = largest_first(request.groups, policy)
-    yield largest, policy.strategy
-    if len(largest) == 1:
+    if len(request.groups) == 1:
+        yield [0], policy.strategy
         return
+    largest = largest_first(request.groups, policy)
     choosiest = sorted(largest, key=lambda position: int(masks[position].sum()))
     for strategy in dict.fromkeys((policy.strategy, Strategy.BINPACK)):
         yield largest, strategy
@@ -120,20 +119,22 @@ def _place(
         room = _room(snapshot, free, group, fit, policy, strategy, request.uid)
         counts[position] = CHOICES[strategy](room, group.count)
         _take(snapshot, free, group, counts[position])
-    return Attempt(tuple(counts[position] for position in range(len(order))), free)
+    placed = tuple(counts[position] for position in range(len(order)))
+    return Attempt(placed, free, sum(int(count.sum()) for count in placed))
 
 
 def _take(snapshot: Snapshot, free: Amounts, group: MemberGroup, count: Amounts) -> None:
-    rows = np.flatnonzero(count)
-    for resource, amount in group.amounts:
-        column = snapshot.column(resource)
-        if column is not None:
-            free[rows, column] -= count[rows] * amount
+    asked = dict(group.amounts)
+    each = np.array([asked.get(resource, 0) for resource in snapshot.resources], dtype=np.int64)
+    rows = count.nonzero()[0]
+    free[rows] -= count[rows, np.newaxis] * each
 
 
-def _is_sound(before: Amounts, after: Amounts) -> bool:
+def _is_sound(before: Amounts, attempt: Attempt) -> bool:
     """The last check, knowing nothing of how places were chosen: nothing that was taken from has gone below zero."""
-    return bool((after[after != before] >= 0).all())
+    rows = np.logical_or.reduce(attempt.counts).nonzero()[0]
+    after = attempt.free[rows]
+    return bool((after[after != before[rows]] >= 0).all())
 
 
 def _room(

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from muster_planner.policy import Strategy
 from muster_planner.snapshot import Amounts, Mask
 
+_FULL: Final = np.int64(2**62)
 _GOLDEN: Final = np.uint64(0x9E3779B97F4A7C15)
 _MIX: Final = np.uint64(0xBF58476D1CE4E5B9)
 
@@ -50,15 +51,17 @@ def binpack(room: Room, wanted: int) -> Amounts:
     4. node name
     """
     counts = np.zeros_like(room.fit)
-    rows = np.flatnonzero(room.fit)
-    while wanted and rows.size:
-        run = np.minimum(room.fit[rows], wanted)
-        best = _tightest(room, rows, run)
-        each = int(run[best[0]])
-        taken = best[: wanted // each]
+    rows = room.fit.nonzero()[0]
+    fit, gpu_free, cpu_free = room.fit[rows], room.gpu_free[rows], room.cpu_free[rows]
+    while wanted and fit.any():
+        run = np.minimum(fit, wanted)
+        positions = _tightest(gpu_free - run * room.gpu_each, run)
+        each = int(run[positions[0]])
+        cpu_left = cpu_free[positions] - each * room.cpu_each
+        taken = positions[cpu_left.argsort(kind="stable")][: wanted // each]
         counts[rows[taken]] = each
+        fit[taken] = 0
         wanted -= each * len(taken)
-        rows = np.delete(rows, taken)
     return counts
 
 
@@ -110,15 +113,13 @@ def draw_for(name_hashes: npt.NDArray[np.uint64], seed: int) -> npt.NDArray[np.u
     return mixed ^ (mixed >> np.uint64(32))
 
 
-def _tightest(room: Room, rows: Amounts, run: Amounts) -> Amounts:
-    """Positions in `rows` of all nodes that share the best GPUs left and the longest run, by CPUs left, then name."""
-    gpu_left = room.gpu_free[rows] - run * room.gpu_each
-    positions = np.flatnonzero(gpu_left == gpu_left.min())
+def _tightest(gpu_left: Amounts, run: Amounts) -> Amounts:
+    """Positions of all nodes that share the fewest GPUs left and, of those, the longest run."""
+    open_to_some = np.where(run > 0, gpu_left, _FULL)
+    positions: Amounts = (open_to_some == open_to_some.min()).nonzero()[0]
     runs = run[positions]
-    positions = positions[runs == runs.max()]
-    cpu_left = room.cpu_free[rows[positions]] - run[positions] * room.cpu_each
-    ordered: Amounts = positions[np.argsort(cpu_left, kind="stable")]
-    return ordered
+    longest: Amounts = positions[runs == runs.max()]
+    return longest
 
 
 def _contested(room: Room) -> tuple[Amounts, Amounts, int]:
