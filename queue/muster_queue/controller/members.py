@@ -32,6 +32,12 @@ from muster_api.reasons import Reason
 from muster_api.tickets import Ticket, TicketError, parse
 
 KEEP_BROKEN: Final = "keep"
+IN_TRANSIT: Final = (
+    "waiting for Muster to release",
+    "waiting for the next one",
+    "not being released any more",
+)
+"""Words of the extender that only say that a pod's time has not come, or that it has not looked again since."""
 
 ReadTicket = Callable[[str, str], Ticket | None]
 """Namespace and annotation value to a ticket that can be believed."""
@@ -215,4 +221,4 @@ def _refusal(pod: Pod) -> str:
     told = pod.condition("PodScheduled")
     if told is None or told.status != "False" or told.reason != "Unschedulable":
         return ""
-    return told.message
+    return "" if any(words in told.message for words in IN_TRANSIT) else told.message

@@ -1,0 +1,97 @@
+"""All that is known of one gang label: its pods, its Gang object, who has claimed which slot, and what it holds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from muster_api.gangs import Gang
+from muster_api.phases import HOLDING_PHASES
+from muster_api.plans import Placement, PlanError
+from muster_api.tickets import TicketError, parse_epoch
+from muster_queue.controller.members import Member, Stage
+
+GroupKey = tuple[str, str]
+"""Namespace and gang label."""
+
+
+@dataclass(slots=True)
+class Group:
+    """Mutable; only the world writes it."""
+
+    key: GroupKey
+    members: dict[str, Member] = field(default_factory=dict)
+    finished: int = 0
+    gang: Gang | None = None
+    plan: dict[int, Placement] = field(default_factory=dict)
+    claims: dict[int, str] = field(default_factory=dict)
+    held: dict[int, Placement] = field(default_factory=dict)
+    """Slots for which room is taken at this moment."""
+    reserving: dict[int, Placement] = field(default_factory=dict)
+    """Slots whose room is taken although their Gang write is still under way."""
+    unreadable: str = ""
+    """What is wrong with the Gang's status, if somebody wrote nonsense into it."""
+
+    @property
+    def is_idle(self) -> bool:
+        return not self.members and self.gang is None and not self.reserving
+
+    def see_gang(self, gang: Gang | None) -> None:
+        """The object as it is now; claims are kept while its epoch lasts."""
+        before = self.gang
+        self.gang = gang
+        self.plan, self.unreadable = _read_plan(gang)
+        if gang is None or before is None or _try_of(before) != _try_of(gang):
+            self.claims = {}
+            for member in self.members.values():
+                self.claim(member)
+
+    def see_member(self, member: Member) -> None:
+        self.members[member.uid] = member
+        self.claim(member)
+
+    def lose_member(self, uid: str) -> Member | None:
+        """Its pod is gone; those that succeeded stay counted until nobody is left."""
+        member = self.members.pop(uid, None)
+        if member is not None and member.stage is Stage.SUCCEEDED:
+            self.finished += 1
+        if not self.members:
+            self.finished = 0
+        return member
+
+    def claim(self, member: Member) -> None:
+        """The slot of a ticket of this epoch belongs to the pod that shows it, and above all to one that is bound."""
+        ticket = member.ticket
+        if ticket is None or self.gang is None or not member.holds(self.gang.spec.id, self.gang.status.epoch):
+            return
+        rival = self.members.get(self.claims.get(ticket.slot, ""))
+        if rival is None or rival.uid == member.uid or (member.stage is Stage.BOUND and rival.stage is Stage.OPEN):
+            self.claims[ticket.slot] = member.uid
+
+    def wanted_holdings(self) -> Mapping[int, Placement]:
+        """The slots that take room by themselves: promised, and not yet by a pod on its node."""
+        if self.gang is None or self.gang.status.phase not in HOLDING_PHASES:
+            return self.reserving
+        open_slots = {slot: place for slot, place in self.plan.items() if self._is_open(slot)}
+        return {**open_slots, **self.reserving}
+
+    def _is_open(self, slot: int) -> bool:
+        uid = self.claims.get(slot)
+        if uid is None:
+            return True
+        member = self.members.get(uid)
+        return member is not None and member.is_unbound
+
+
+def _try_of(gang: Gang) -> tuple[str, str]:
+    return gang.spec.id, gang.status.epoch
+
+
+def _read_plan(gang: Gang | None) -> tuple[dict[int, Placement], str]:
+    if gang is None:
+        return {}, ""
+    try:
+        parse_epoch(gang.status.epoch)
+        return gang.placements(), ""
+    except (PlanError, TicketError) as error:
+        return {}, str(error)

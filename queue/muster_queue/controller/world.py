@@ -1,0 +1,339 @@
+"""The state of the world as the reflectors tell it, indexed so that no event and no decision scans the cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import structlog
+
+from muster_api.gangs import Fence, Gang, PlacementTerm
+from muster_api.membership import demand, needs_gate
+from muster_api.names import GANG_LABEL, MANAGED_LABEL, PLACEMENT_TERM, PLAIN_GANG_PREFIX
+from muster_api.objects import Namespace, Node, Pod
+from muster_api.plans import Placement
+from muster_api.quantities import QuantityError
+from muster_api.tickets import single_gang
+from muster_planner.capacity import Capacity
+from muster_planner.request import Constraints, constraints_of
+from muster_queue.controller.groups import Group, GroupKey
+from muster_queue.controller.members import Member, ReadTicket, Stage, read_member, unverified
+
+log = structlog.get_logger(__name__)
+
+SlotKey = tuple[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What members of one shape ask for and where they may go."""
+
+    demand: dict[str, int]
+    constraints: Constraints
+
+
+@dataclass(slots=True)
+class Listeners:
+    """Who wants to hear that something has to be looked at again."""
+
+    group_changed: Callable[[GroupKey], None] = lambda key: None
+    single_changed: Callable[[str], None] = lambda uid: None
+    room_changed: Callable[[], None] = lambda: None
+
+
+class World:
+    """One writer: the event loop. Reflector handlers and the answers to own writes come in by the `see_` methods."""
+
+    def __init__(self, gpu_resources: tuple[str, ...], read_ticket: ReadTicket = unverified) -> None:
+        self.capacity = Capacity()
+        self.nodes: dict[str, Node] = {}
+        self.groups: dict[GroupKey, Group] = {}
+        self.singles: dict[str, Member] = {}
+        self.managed: set[str] = set()
+        self.shapes: dict[str, Shape] = {}
+        self.fence: Fence | None = None
+        self.fence_version = ""
+        self.listeners = Listeners()
+        self.read_ticket = read_ticket
+        self._gpu_resources = gpu_resources
+        self._pods: dict[str, tuple[Pod, Member | None]] = {}
+        self._groups_on: dict[str, set[GroupKey]] = {}
+        self._moving_singles: dict[str, str] = {}
+
+    # -- what is asked of it --------------------------------------------------------------------------------------
+
+    def member(self, uid: str) -> Member | None:
+        """The pod of this uid, if it is one that Muster releases."""
+        known = self._pods.get(uid)
+        return known[1] if known is not None else None
+
+    def group_of(self, gang: Gang) -> Group | None:
+        return self.groups.get(_group_key(gang))
+
+    def is_managed(self, namespace: str) -> bool:
+        return namespace in self.managed
+
+    def group_keys(self) -> Iterator[GroupKey]:
+        yield from list(self.groups)
+
+    # -- pods -----------------------------------------------------------------------------------------------------
+
+    def see_pod(self, pod: Pod) -> None:
+        """A pod as the watch tells it; an older state than the one known changes nothing."""
+        uid = pod.metadata.uid
+        known = self._pods.get(uid)
+        if known is not None and not _is_newer(pod.metadata.resource_version, known[0].metadata.resource_version):
+            return
+        member = self._read(pod, known)
+        self._pods[uid] = (pod, member)
+        if member is not None:
+            self._file(member, known[1] if known is not None else None)
+        elif known is not None and known[1] is not None:
+            self._unfile(known[1])
+        self._settle_pod(pod, member, known[0] if known is not None else None)
+
+    def see_pod_answer(self, pod: Pod) -> None:
+        """The same, from the answer to an own write: the pod may be gone by now, and then stays gone."""
+        if pod.metadata.uid in self._pods:
+            self.see_pod(pod)
+
+    def lose_pod(self, pod: Pod) -> None:
+        """Its object is gone: only now nobody runs there any more."""
+        uid = pod.metadata.uid
+        known = self._pods.pop(uid, None)
+        self._moving_singles.pop(uid, None)
+        if known is None:
+            return
+        if self._give(uid):
+            self.listeners.room_changed()
+        if known[1] is not None:
+            self._unfile(known[1], is_gone=True)
+
+    def move_single(self, uid: str, node: str | None) -> None:
+        """Take room for a single pod whose ticket is being written; None gives it back."""
+        if node is None:
+            self._moving_singles.pop(uid, None)
+        else:
+            self._moving_singles[uid] = node
+        known = self._pods.get(uid)
+        if known is not None:
+            self._settle_pod(known[0], known[1], None)
+
+    # -- gangs ----------------------------------------------------------------------------------------------------
+
+    def see_gang(self, gang: Gang) -> None:
+        """A Gang as the watch or the answer to an own write tells it; older states change nothing."""
+        if not gang.metadata.name.startswith(PLAIN_GANG_PREFIX):
+            return
+        key = _group_key(gang)
+        group = self.groups.setdefault(key, Group(key))
+        known = group.gang
+        if known is None or _is_newer(gang.metadata.resource_version, known.metadata.resource_version):
+            self._replace_gang(group, gang)
+
+    def lose_gang(self, gang: Gang) -> None:
+        """Its object is gone, if it is the one that is known."""
+        group = self.groups.get(_group_key(gang))
+        if group is not None and group.gang is not None and group.gang.metadata.uid == gang.metadata.uid:
+            self._replace_gang(group, None)
+
+    def reserve_slots(self, group: Group, slots: dict[int, Placement]) -> None:
+        """Take room for slots whose write is under way; an empty dict ends that."""
+        group.reserving = slots
+        self.settle_group(group)
+
+    def settle_group(self, group: Group) -> None:
+        """Make what the gang holds exactly what it should hold."""
+        wanted = group.wanted_holdings()
+        changed = False
+        for slot in [slot for slot in group.held if slot not in wanted]:
+            changed |= self.capacity.give(group.held.pop(slot).node, (*group.key, slot))
+        for slot, placement in wanted.items():
+            shape = self.shapes.get(placement.shape)
+            if shape is None or group.held.get(slot) == placement:
+                continue
+            self.capacity.take(placement.node, (*group.key, slot), shape.demand)
+            group.held[slot] = placement
+        if changed:
+            self.listeners.room_changed()
+
+    # -- nodes, namespaces, the fence -----------------------------------------------------------------------------
+
+    def see_node(self, node: Node) -> None:
+        name = node.metadata.name
+        before = self.nodes.get(name)
+        self.nodes[name] = node
+        try:
+            changed = self.capacity.upsert_node(node)
+        except QuantityError as error:
+            log.warning("node cannot be read and gets no pods", node=name, error=str(error))
+            changed = self.capacity.remove_node(name)
+        if changed or before is None:
+            self._node_changed(name)
+
+    def lose_node(self, node: Node) -> None:
+        self.nodes.pop(node.metadata.name, None)
+        self.capacity.remove_node(node.metadata.name)
+        self._node_changed(node.metadata.name)
+
+    def see_namespace(self, namespace: Namespace) -> None:
+        is_managed = namespace.metadata.labels.get(MANAGED_LABEL) == "true"
+        self._set_managed(namespace.metadata.name, is_managed=is_managed)
+
+    def lose_namespace(self, namespace: Namespace) -> None:
+        self._set_managed(namespace.metadata.name, is_managed=False)
+
+    def see_fence(self, term: PlacementTerm) -> None:
+        """The newest fence known; the singleton of another name is nobody's."""
+        if term.metadata.name != PLACEMENT_TERM:
+            return
+        if self.fence is None or term.spec >= self.fence:
+            self.fence, self.fence_version = term.spec, term.metadata.resource_version
+
+    def read_tickets_again(self, read_ticket: ReadTicket) -> None:
+        """The key has changed: every ticket has to be believed anew."""
+        self.read_ticket = read_ticket
+        for uid, (pod, member) in list(self._pods.items()):
+            if member is not None and member.ticket_text:
+                fresh = read_member(pod, None, read_ticket)
+                self._pods[uid] = (pod, fresh)
+                self._file(fresh, member)
+
+    # -- inside ---------------------------------------------------------------------------------------------------
+
+    def _read(self, pod: Pod, known: tuple[Pod, Member | None] | None) -> Member | None:
+        if not needs_gate(pod, self._gpu_resources):
+            return None
+        previous = (known[0], known[1]) if known is not None and known[1] is not None else None
+        member = read_member(pod, previous, self.read_ticket)
+        if member.shape and member.shape not in self.shapes:
+            self.shapes[member.shape] = Shape(demand(pod), constraints_of(pod))
+        return member
+
+    def _file(self, member: Member, before: Member | None) -> None:
+        if before is not None and before.label != member.label:
+            self._unfile(before)
+        if member.label:
+            key = (member.namespace, member.label)
+            group = self.groups.setdefault(key, Group(key))
+            group.see_member(member)
+            self._settle_slot(group, member)
+            self.listeners.group_changed(key)
+        else:
+            self.singles[member.uid] = member
+            self.listeners.single_changed(member.uid)
+
+    def _unfile(self, member: Member, *, is_gone: bool = False) -> None:
+        if not member.label:
+            self.singles.pop(member.uid, None)
+            self.listeners.single_changed(member.uid)
+            return
+        key = (member.namespace, member.label)
+        group = self.groups.get(key)
+        if group is None:
+            return
+        if is_gone:
+            group.lose_member(member.uid)
+        else:
+            group.members.pop(member.uid, None)
+        self._settle_slot(group, member)
+        self.listeners.group_changed(key)
+        self._forget_if_idle(group)
+
+    def _settle_slot(self, group: Group, member: Member) -> None:
+        """Like `settle_group`, for the one slot that a change of this pod can matter to."""
+        gang, ticket = group.gang, member.ticket
+        if gang is None or ticket is None or not member.holds(gang.spec.id, gang.status.epoch):
+            return
+        still = group.members.get(member.uid)
+        if ticket.slot in group.held and (still is None or not still.is_unbound) and ticket.slot not in group.reserving:
+            self.capacity.give(group.held.pop(ticket.slot).node, (*group.key, ticket.slot))
+            self.listeners.room_changed()
+
+    def _replace_gang(self, group: Group, gang: Gang | None) -> None:
+        for placement in group.plan.values():
+            self._groups_on.get(placement.node, set()).discard(group.key)
+        group.see_gang(gang)
+        for placement in group.plan.values():
+            self._groups_on.setdefault(placement.node, set()).add(group.key)
+        self.settle_group(group)
+        self.listeners.group_changed(group.key)
+        self._forget_if_idle(group)
+
+    def _forget_if_idle(self, group: Group) -> None:
+        if group.is_idle:
+            self.groups.pop(group.key, None)
+
+    def _settle_pod(self, pod: Pod, member: Member | None, before: Pod | None) -> None:
+        """Take or give the room of the pod itself."""
+        uid = pod.metadata.uid
+        node = self._node_of(pod, member)
+        if not node:
+            if self._give(uid):
+                self.listeners.room_changed()
+            return
+        if before is not None and before.spec == pod.spec and self.capacity.holder_node(uid) == node:
+            return
+        self.capacity.take(node, uid, self._demand(pod, member))
+
+    def _node_of(self, pod: Pod, member: Member | None) -> str:
+        """Where it takes room: where it is bound, else where its own ticket sends it."""
+        if pod.is_terminal:
+            return ""
+        if pod.is_bound:
+            return pod.spec.node_name
+        if member is None or member.label or member.deleting:
+            return ""
+        moving = self._moving_singles.get(pod.metadata.uid)
+        if moving is not None:
+            return moving
+        ticket = member.ticket
+        return ticket.node if ticket is not None and ticket.gang == single_gang(member.uid) else ""
+
+    def _give(self, uid: str) -> bool:
+        node = self.capacity.holder_node(uid)
+        return node is not None and self.capacity.give(node, uid)
+
+    def _demand(self, pod: Pod, member: Member | None) -> dict[str, int]:
+        if member is not None and member.shape in self.shapes:
+            return self.shapes[member.shape].demand
+        try:
+            return demand(pod)
+        except QuantityError as error:
+            log.warning("pod cannot be read", namespace=pod.metadata.namespace, pod=pod.metadata.name, error=str(error))
+            return {"pods": 1}
+
+    def _node_changed(self, name: str) -> None:
+        for key in tuple(self._groups_on.get(name, ())):
+            self.listeners.group_changed(key)
+        for member in self.singles.values():
+            if member.stage is Stage.OPEN and member.ticket is not None and member.ticket.node == name:
+                self.listeners.single_changed(member.uid)
+        self.listeners.room_changed()
+
+    def _set_managed(self, namespace: str, *, is_managed: bool) -> None:
+        if is_managed == (namespace in self.managed):
+            return
+        (self.managed.add if is_managed else self.managed.discard)(namespace)
+        for key in self.groups:
+            if key[0] == namespace:
+                self.listeners.group_changed(key)
+        for member in self.singles.values():
+            if member.namespace == namespace:
+                self.listeners.single_changed(member.uid)
+
+
+def _group_key(gang: Gang) -> GroupKey:
+    return gang.metadata.namespace, gang.metadata.name.removeprefix(PLAIN_GANG_PREFIX)
+
+
+def _is_newer(version: str, known: str) -> bool:
+    """Resource versions of one resource are ordered numbers, as the API server has promised since 1.35."""
+    if version.isdigit() and known.isdigit():
+        return int(version) > int(known)
+    return version != known
+
+
+def label_of(pod: Pod) -> str:
+    """The gang label of a pod; empty for a single pod."""
+    return pod.metadata.labels.get(GANG_LABEL, "")
