@@ -45,11 +45,12 @@ class ReflectorSettings:
     watch_list: bool = True
     """Ask for the initial state as a stream first."""
     page_size: int = 500
-    shortest_watch: int = 300
-    longest_watch: int = 600
-    """The server ends each watch after a random time between the two, so that watches spread over its replicas."""
-    idle_timeout: float = 100.0
-    """Silence after which a connection counts as half-open; a healthy one brings a bookmark each minute."""
+    shortest_watch: int = 20
+    longest_watch: int = 30
+    """The server ends each watch after a random time between the two. That end is a sign of life, and the only one to
+    rely on: where nothing happens, bookmarks come every other minute. Watching on is one cheap request."""
+    idle_timeout: float = 45.0
+    """Silence after which a connection counts as half-open; above `longest_watch`."""
     first_delay: float = 0.8
     longest_delay: float = 30.0
     buffer_bytes: int = BUFFER_BYTES
@@ -120,7 +121,11 @@ class Reflector(Generic[T]):
         self._objects.subscribe(Handlers(added, updated, deleted))
 
     def staleness(self, now: float | None = None) -> float:
-        """Seconds since the newest processed byte arrived; infinite before the first complete state."""
+        """Seconds since the last sign of life; infinite before the first complete state.
+
+        In a healthy cluster it stays below `longest_watch`: more than twice that means that the store is not to be
+        believed any more.
+        """
         if self._sign_of_life is None or not self.synced.is_set():
             return math.inf
         return max(0.0, (self._clock.monotonic() if now is None else now) - self._sign_of_life)
@@ -164,6 +169,8 @@ class Reflector(Generic[T]):
                 if self._apply(event):
                     await self._adopt_initial()
                     watch.is_patient = False
+        # Ended by the server in good order: it has told all that there was.
+        self._saw_life(self._clock.monotonic())
 
     def _watch_parameters(self) -> dict[str, str]:
         lifetime = self._random.randint(self._settings.shortest_watch, self._settings.longest_watch)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import signal
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -93,7 +92,6 @@ class Cluster:
             return
         with self._locked():
             instance = records.load(self.layout)
-            # In two steps, so that the services' last writes find an API server.
             for names in _stop_waves(instance):
                 end([instance.processes[name] for name in names], _GRACE_SECONDS)
             instance.processes.clear()
@@ -101,7 +99,7 @@ class Cluster:
             if purge:
                 release_block(instance.first_port, self.layout.root, cache_dir() / "ports")
         if purge:
-            shutil.rmtree(self.layout.root)
+            self.layout.remove()
 
     def close(self) -> None:
         """Closes this object's own connections; the processes go on."""

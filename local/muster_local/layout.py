@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -74,15 +75,20 @@ class StateLayout:
     def public_key(self, name: str) -> Path:
         return self.pki / f"{name}.pub"
 
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        return (self.pki, self.etcd, self.logs, self.config, self.tokens, self.kubeconfigs)
+
     def make(self) -> None:
         """Creates the folders, closed to other users since keys and tokens lie in them."""
-        for folder in (
-            self.root,
-            self.pki,
-            self.etcd,
-            self.logs,
-            self.config,
-            self.tokens,
-            self.kubeconfigs,
-        ):
+        for folder in (self.root, *self.folders):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    def remove(self) -> None:
+        """Removes what an instance made and nothing else: the state folder may have been somebody's home."""
+        for folder in self.folders:
+            shutil.rmtree(folder, ignore_errors=True)
+        self.instance_file.unlink(missing_ok=True)
+        self.lock_file.unlink(missing_ok=True)
+        if not any(self.root.iterdir()):
+            self.root.rmdir()

@@ -30,7 +30,7 @@ class Constraints:
     node_selector: Mapping[str, str] = field(default_factory=dict, compare=False)
     affinity: NodeSelector | None = field(default=None, compare=False)
     tolerations: tuple[Toleration, ...] = field(default=(), compare=False)
-    signature: str = ""
+    signature: str = field(default="", init=False)
 
     def __post_init__(self) -> None:
         deciding = (sorted(self.node_selector.items()), self.affinity, self.tolerations)

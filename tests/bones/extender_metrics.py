@@ -7,7 +7,7 @@ import urllib.request
 
 from muster_local.cluster import Cluster
 
-FILTER_CALLS = r"muster_extender_(?:requests|calls|verb)\w*_(?:total|count){[^}]*verb=\"filter\"[^}]*}"
+FILTER_CALLS = r"muster_extender_filter_total{[^}]*}"
 PARKED = r"muster_extender_parked\w*(?:{[^}]*})?"
 
 

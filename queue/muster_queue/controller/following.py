@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from muster_api.gangs import Abort
 from muster_api.phases import GangPhase
 from muster_api.plans import Placement
 from muster_api.reasons import Reason
 from muster_queue.controller import statuses
 from muster_queue.controller.members import Member, Stage
+from muster_queue.controller.releasing import place_failure
 from muster_queue.controller.roster import Roster
 from muster_queue.controller.slots import Seating
 from muster_queue.controller.statuses import Report
@@ -48,8 +50,12 @@ def decide_running(view: GangView, patience: Patience, now: float) -> Decision:
     seating = view.seating()
     if seating.to_send and view.is_ours:
         return Decision(step=SendTickets(seating.to_send, None))
-    wanted = tuple(member for member in _without_slot(seating, view) if not member.foreign_gate)
     report = _running_report(view)
+    failed = _failed_places(view, seating, patience, now)
+    if failed:
+        lessons = {seating.standing[slot].uid: abort for slot, abort in failed.items()}
+        return Decision(step=_trim(view, {slot: view.plan[slot] for slot in failed}, report), lessons=lessons)
+    wanted = tuple(member for member in _without_slot(seating, view) if not member.foreign_gate)
     idle = _idle_slots(view, seating, is_wanted=bool(wanted))
     if idle and (wanted or now - view.timing.progressed >= patience.trim):
         return Decision(step=_trim(view, idle, report))
@@ -151,6 +157,18 @@ def _idle_slots(view: GangView, seating: Seating, *, is_wanted: bool) -> Mapping
         if is_wanted or not short:
             idle[slot] = placement
     return idle
+
+
+def _failed_places(view: GangView, seating: Seating, patience: Patience, now: float) -> dict[int, Abort]:
+    """Late members whose node is lost or refused: they bind alone, so each alone gets another place."""
+    failed: dict[int, Abort] = {}
+    for slot, member in seating.standing.items():
+        if member.stage is Stage.BOUND:
+            continue
+        abort = place_failure(view, slot, member, patience, now)
+        if abort is not None:
+            failed[slot] = abort
+    return failed
 
 
 def _trim(view: GangView, idle: Mapping[int, Placement], report: Report) -> Move:

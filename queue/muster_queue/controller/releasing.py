@@ -50,7 +50,7 @@ def why_abort(view: GangView, seating: Seating, patience: Patience, now: float) 
     if seating.seated < view.minimum:
         text = f"only {seating.seated} of {view.minimum} members are left for the places reserved"
         return Abort(reason=Reason.MEMBER_DELETED, message=text)
-    return _lost_place(view, seating) or _refusal(view, seating, patience, now)
+    return _failed_place(view, seating, patience, now)
 
 
 def barrier_report(view: GangView, seating: Seating) -> Report:
@@ -59,27 +59,27 @@ def barrier_report(view: GangView, seating: Seating) -> Report:
     return Report(Reason.WAITING_AT_BARRIER, text, len(view.roster.counted), view.roster.bound)
 
 
-def _lost_place(view: GangView, seating: Seating) -> Abort | None:
-    if not view.unfit:
+def place_failure(view: GangView, slot: int, member: Member | None, patience: Patience, now: float) -> Abort | None:
+    """Why this slot's place is no good any more: its node is lost, or kube-scheduler keeps refusing its member."""
+    placement = view.plan[slot]
+    reason = view.unfit.get(placement)
+    if reason is not None:
+        text = f"node {placement.node}, planned for a member, cannot take it any more"
+        return Abort(reason=reason, node=placement.node, message=text)
+    if member is None or member.uid not in view.timing.refused_since:
         return None
-    for slot in (*seating.standing, *(assignment.slot for assignment in seating.to_send)):
-        placement = view.plan[slot]
-        reason = view.unfit.get(placement)
-        if reason is not None:
-            text = f"node {placement.node}, planned for a member, cannot take it any more"
-            return Abort(reason=reason, node=placement.node, message=text)
-    return None
+    if now - view.timing.refused_since[member.uid] < _refusal_limit(view, member, patience):
+        return None
+    text = f"kube-scheduler refuses pod {member.name} on node {placement.node}: {member.refusal}"
+    return Abort(reason=Reason.PLACEMENT_REFUSED, node=placement.node, message=text)
 
 
-def _refusal(view: GangView, seating: Seating, patience: Patience, now: float) -> Abort | None:
-    since = view.timing.refused_since
-    if not since:
+def _failed_place(view: GangView, seating: Seating, patience: Patience, now: float) -> Abort | None:
+    if not view.unfit and not view.timing.refused_since:
         return None
-    for slot, member in seating.standing.items():
-        if member.uid in since and now - since[member.uid] >= _refusal_limit(view, member, patience):
-            text = f"kube-scheduler refuses pod {member.name} on node {view.plan[slot].node}: {member.refusal}"
-            return Abort(reason=Reason.PLACEMENT_REFUSED, node=view.plan[slot].node, message=text)
-    return None
+    seats = [*seating.standing.items(), *((sent.slot, None) for sent in seating.to_send)]
+    failures = (place_failure(view, slot, member, patience, now) for slot, member in seats)
+    return next((abort for abort in failures if abort is not None), None)
 
 
 def _refusal_limit(view: GangView, member: Member, patience: Patience) -> float:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from muster_api.gangs import Abort, GangStatus
 from muster_queue.controller.members import Member
@@ -63,3 +64,5 @@ class Decision:
     is_growth: bool = False
     """The wanted ones join a gang that runs: each is planned alone and binds without a barrier."""
     recheck_after: float | None = None
+    lessons: Mapping[str, Abort] = field(default_factory=dict)
+    """By uid, what is learnt from places of members that failed after the commit."""
