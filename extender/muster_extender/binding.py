@@ -1,0 +1,155 @@
+"""Posts bindings: a bounded number at once, each for a call that is still held, and each until its end is known."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Final
+
+import structlog
+from muster_api.objects import Pod
+from muster_kube import failpoints
+from muster_kube.backoff import Backoff
+from muster_kube.errors import AmbiguousWrite, ApiError, Conflict, NotFound, TooManyRequests, Unavailable
+from muster_kube.resources import PODS
+from muster_kube.writer import Writer
+
+from muster_extender.metrics import Metrics
+from muster_extender.pods import PodRecord
+from muster_extender.state import ClusterState
+
+log = structlog.get_logger(__name__)
+
+CALL_GONE: Final = "the scheduler has given up on this call"
+POD_GONE: Final = "the pod is gone"
+BOUND_ELSEWHERE: Final = "the pod is bound to another node"
+NOT_BINDABLE: Final = "the API server refuses to bind the pod"
+_TIMEOUT: Final = 10.0
+
+IsAlive = Callable[[], bool]
+
+
+class BindRate:
+    """How many bindings a second go through, from bursts large enough to tell."""
+
+    def __init__(self, initial: float = 200.0, smallest_burst: int = 16) -> None:
+        self._rate = initial
+        self._smallest_burst = smallest_burst
+        self._under_way = 0
+        self._done = 0
+        self._since = 0.0
+
+    def __call__(self) -> float:
+        return self._rate
+
+    def begin(self, now: float) -> None:
+        """A binding has been asked for."""
+        if not self._under_way:
+            self._done, self._since = 0, now
+        self._under_way += 1
+
+    def end(self, now: float) -> None:
+        """One has ended; the last of a burst tells how fast the burst was."""
+        self._under_way -= 1
+        self._done += 1
+        lasted = now - self._since
+        if not self._under_way and self._done >= self._smallest_burst and lasted > 0:
+            self._rate = 0.7 * self._rate + 0.3 * self._done / lasted
+
+
+class Binder:
+    """Turns a decision to bind into a bound pod, or into the error that sends the pod back into the queue."""
+
+    def __init__(self, writer: Writer, state: ClusterState, rate: BindRate, metrics: Metrics, concurrency: int) -> None:
+        self._writer = writer
+        self._state = state
+        self._rate = rate
+        self._metrics = metrics
+        self._slots = asyncio.Semaphore(concurrency)
+        self._under_way: dict[str, asyncio.Task[str]] = {}
+
+    async def bind(self, record: PodRecord, node: str, is_alive: IsAlive) -> str:
+        """Binds the pod; the empty string for success, else why not.
+
+        A second call for a pod whose binding is under way waits for that one's end.
+        """
+        task = self._under_way.get(record.uid)
+        if task is None:
+            task = asyncio.create_task(self._bind(record, node, is_alive))
+            self._under_way[record.uid] = task
+            task.add_done_callback(lambda _: self._under_way.pop(record.uid, None))
+        return await asyncio.shield(task)
+
+    async def drain(self) -> None:
+        """Waits for every binding that has been posted."""
+        await asyncio.gather(*self._under_way.values(), return_exceptions=True)
+
+    async def _bind(self, record: PodRecord, node: str, is_alive: IsAlive) -> str:
+        self._rate.begin(time.monotonic())
+        try:
+            async with self._slots:
+                if not is_alive():
+                    return CALL_GONE
+                error = await self._post(record, node, is_alive)
+        finally:
+            self._rate.end(time.monotonic())
+        self._metrics.count_binding(is_bound=not error)
+        return error
+
+    async def _post(self, record: PodRecord, node: str, is_alive: IsAlive) -> str:
+        self._state.begin_bind(record, node)
+        error: str | None = "interrupted"
+        try:
+            error = await self._post_until_known(record, node, is_alive)
+        finally:
+            if error:
+                self._state.cancel_bind(record)
+        return error
+
+    async def _post_until_known(self, record: PodRecord, node: str, is_alive: IsAlive) -> str:
+        backoff = Backoff(first=0.05, longest=2.0)
+        while True:
+            try:
+                await self._writer.bind_pod(record.namespace, record.name, record.uid, node, timeout=_TIMEOUT)
+                await failpoints.hit("extender.bind.posted")
+                return ""
+            except Unavailable as error:
+                log.warning("binding not acknowledged", pod=record.name, uid=record.uid, error=str(error))
+                at_least = 0.0
+                settled = await self._read(record, node) if isinstance(error, AmbiguousWrite) else None
+            except TooManyRequests as error:
+                at_least, settled = error.retry_after, None
+            except Conflict as error:
+                settled = await self._read(record, node)
+                settled = f"{NOT_BINDABLE}: {error.message}" if settled is None else settled
+            except ApiError as error:
+                settled = POD_GONE if isinstance(error, NotFound) else f"{NOT_BINDABLE}: {error}"
+            if settled is not None:
+                return settled
+            if not is_alive():
+                return CALL_GONE
+            await asyncio.sleep(backoff.next_delay(at_least))
+
+    async def _read(self, record: PodRecord, node: str) -> str | None:
+        """Where the pod is now: empty when bound as wanted, why not when it never will be, None when unbound."""
+        backoff = Backoff(first=0.1, longest=2.0)
+        path = PODS.object_path(record.namespace, record.name)
+        while True:
+            try:
+                pod = await self._writer.get(path, Pod)
+            except NotFound:
+                return POD_GONE
+            except ApiError as error:
+                log.warning("pod cannot be read", pod=record.name, uid=record.uid, error=str(error))
+                await asyncio.sleep(backoff.next_delay())
+                continue
+            return _judge_binding(pod, record, node)
+
+
+def _judge_binding(pod: Pod, record: PodRecord, node: str) -> str | None:
+    if pod.metadata.uid != record.uid or pod.is_deleting:
+        return POD_GONE
+    if not pod.is_bound:
+        return None
+    return "" if pod.spec.node_name == node else BOUND_ELSEWHERE

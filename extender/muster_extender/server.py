@@ -1,0 +1,201 @@
+"""The process that serves: wires reflectors, state, verbs and HTTP together. Started by the watchdog."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import resource
+import sys
+from collections.abc import Sequence
+from typing import Any, Final
+
+import structlog
+from muster_api.gangs import Gang, PlacementTerm
+from muster_api.names import PLACEMENT_TERM, RELEASE_KEY_OBJECT, SYSTEM_NAMESPACE
+from muster_api.objects import Namespace, Node, Pod, Secret
+from muster_kube.clock import Clock, SystemClock
+from muster_kube.probes import Probes
+from muster_kube.process import run, settle_garbage
+from muster_kube.reflector import Reflector
+from muster_kube.resources import GANGS, NAMESPACES, NODES, PLACEMENT_TERMS, SECRETS, UNFINISHED_PODS
+from muster_kube.serve import HttpServer
+from muster_kube.session import ApiSession
+from muster_kube.supervision import Supervisor
+from muster_kube.writer import Writer
+from pydantic import ValidationError
+
+from muster_extender.app import ExtenderApp
+from muster_extender.barrier import BarrierRules
+from muster_extender.binding import Binder, BindRate
+from muster_extender.committing import GangCommitter
+from muster_extender.freshness import Freshness
+from muster_extender.fuse import Fuse, FuseRules
+from muster_extender.heartbeat import KILLS_VARIABLE, Heartbeat
+from muster_extender.held_calls import HeldCalls
+from muster_extender.metrics import Metrics
+from muster_extender.settings import ExtenderSettings
+from muster_extender.state import ClusterState
+from muster_extender.verbs import Verbs
+from muster_extender.verification import TicketVerifier, keys_in
+
+log = structlog.get_logger(__name__)
+
+SERVICE: Final = "muster-extender"
+SHUTDOWN_GRACE_SECONDS: Final = 5
+_SPARE_CONNECTIONS: Final = 16
+
+
+class Caches:
+    """One reflector for each resource that decides."""
+
+    def __init__(self, session: ApiSession) -> None:
+        keys = SECRETS.in_namespace(SYSTEM_NAMESPACE).selecting(fields=f"metadata.name={RELEASE_KEY_OBJECT}")
+        self.namespaces = Reflector(session, NAMESPACES, Namespace)
+        self.nodes = Reflector(session, NODES, Node)
+        self.pods = Reflector(session, UNFINISHED_PODS, Pod)
+        self.gangs = Reflector(session, GANGS, Gang)
+        self.terms = Reflector(session, PLACEMENT_TERMS, PlacementTerm)
+        self.keys = Reflector(session, keys, Secret)
+
+    @property
+    def all(self) -> dict[str, Reflector[Any]]:
+        return {
+            "namespaces": self.namespaces,
+            "nodes": self.nodes,
+            "pods": self.pods,
+            "gangs": self.gangs,
+            "placementterms": self.terms,
+            "release key": self.keys,
+        }
+
+    async def synced(self) -> None:
+        for reflector in self.all.values():
+            await reflector.synced.wait()
+
+    def feed(self, state: ClusterState) -> None:
+        """Builds the state from complete caches, in the order in which things depend on each other."""
+        self.keys.subscribe(lambda secret: _use(state, secret), lambda _, secret: _use(state, secret))
+        self.terms.subscribe(lambda term: _fence(state, term), lambda _, term: _fence(state, term))
+        self.namespaces.subscribe(
+            state.observe_namespace, lambda _, new: state.observe_namespace(new), state.forget_namespace
+        )
+        self.nodes.subscribe(state.observe_node, lambda _, new: state.observe_node(new), state.forget_node)
+        state.observe_pods(self.pods.store.values())
+        self.pods.subscribe(state.observe_pod, lambda _, new: state.observe_pod(new), state.forget_pod)
+        self.gangs.subscribe(state.observe_gang, lambda _, new: state.observe_gang(new), state.forget_gang)
+
+
+def _use(state: ClusterState, secret: Secret) -> None:
+    state.use_keys(keys_in(secret.data))
+
+
+def _fence(state: ClusterState, term: PlacementTerm) -> None:
+    if term.metadata.name == PLACEMENT_TERM:
+        state.fence = term.spec
+
+
+class Extender:
+    """The composition root: everything that lives as long as the process."""
+
+    def __init__(self, settings: ExtenderSettings, session: ApiSession, clock: Clock) -> None:
+        self._settings = settings
+        self._caches = Caches(session)
+        self._metrics = Metrics(int(os.environ.get(KILLS_VARIABLE, "0")))
+        self._freshness = Freshness(self._caches.all, settings.longest_silence)
+        self._state = ClusterState(settings.gpu_resources, TicketVerifier())
+        writer = Writer(session, concurrency=settings.bind_concurrency + _SPARE_CONNECTIONS, field_manager=SERVICE)
+        rate = BindRate()
+        self._binder = Binder(writer, self._state, rate, self._metrics, settings.bind_concurrency)
+        self._fuse = Fuse(FuseRules())
+        self._held = HeldCalls(
+            self._state,
+            GangCommitter(writer, clock),
+            BarrierRules(settings.barrier_timeout, settings.elastic_grace, settings.commit_slack),
+            clock,
+            self._metrics,
+            bind_rate=rate,
+            is_fresh=lambda: self._freshness.is_fresh,
+        )
+        verbs = Verbs(
+            self._state, self._freshness, self._fuse, self._held, self._binder, clock, self._metrics, settings.strategy
+        )
+        app = ExtenderApp(verbs, self._freshness, clock, self._metrics, settings.bind_timeout)
+        probes = Probes(self._freshness.missing, self._metrics.registry, app)
+        self._server = HttpServer(
+            probes, settings.listen_host, settings.listen_port, grace_seconds=SHUTDOWN_GRACE_SECONDS
+        )
+
+    async def serve(self, supervisor: Supervisor) -> None:
+        """Runs until asked to stop, then answers every held call before it goes."""
+        supervisor.start("heartbeat", Heartbeat.from_environment().run())
+        supervisor.start("http", self._server.run())
+        for name, reflector in self._caches.all.items():
+            self._metrics.watch_staleness(name, reflector.staleness)
+            supervisor.start(f"{name} reflector", reflector.run())
+        if await supervisor.until(self._caches.synced()):
+            self._begin(supervisor)
+        await supervisor.wait()
+        self._freshness.is_built = False
+        await self._held.drain()
+        await self._binder.drain()
+
+    def _begin(self, supervisor: Supervisor) -> None:
+        """All caches are complete: decide from now on."""
+        self._caches.feed(self._state)
+        self._caches.pods.subscribe(deleted=lambda pod: self._fuse.forget(pod.metadata.uid))
+        self._freshness.is_built = True
+        settle_garbage()
+        log.info("ready", pods=len(self._state.pods), nodes=len(self._state.nodes), gangs=len(self._state.gangs))
+        supervisor.start("barriers", self._held.run())
+
+
+async def _main(settings: ExtenderSettings, supervisor: Supervisor) -> None:
+    async with await ApiSession.connect(
+        connection_limit=settings.bind_concurrency + 2 * _SPARE_CONNECTIONS, user_agent=SERVICE
+    ) as session:
+        await Extender(settings, session, SystemClock()).serve(supervisor)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Parses the command line, which has nothing but --help, and serves."""
+    _parser().parse_args(arguments)
+    try:
+        settings = ExtenderSettings()
+    except ValidationError as error:
+        for problem in error.errors():
+            name = "MUSTER_" + "_".join(str(part) for part in problem["loc"]).upper()
+            sys.stderr.write(f"{SERVICE}: {name}: {problem['msg']}\n")
+        return 2
+    _raise_file_limit()
+    return run(SERVICE, lambda supervisor: _main(settings, supervisor), log_level=settings.log_level)
+
+
+def _parser() -> argparse.ArgumentParser:
+    lines = [
+        f"  MUSTER_{name.upper():22} {field.description} [{_shown(field.default)}]"
+        for name, field in ExtenderSettings.model_fields.items()
+    ]
+    return argparse.ArgumentParser(
+        prog=SERVICE,
+        description="The scheduler extender of Muster: filter, prioritize, preempt and bind for kube-scheduler.",
+        epilog="environment:\n  KUBECONFIG                    how to reach the API server; else in-cluster\n"
+        + "\n".join(lines),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+
+
+def _shown(default: object) -> str:
+    return ",".join(default) if isinstance(default, tuple) else str(default)
+
+
+def _raise_file_limit() -> None:
+    """Each held call is an open connection."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+if __name__ == "__main__":
+    from muster_extender.heartbeat import die_with_parent
+
+    die_with_parent()
+    sys.exit(main())
