@@ -84,11 +84,19 @@ class Faults:
         self._cluster.start(name, env=dict(env) if env else None)
 
     def pause(self, name: str) -> None:
+        """Freeze the process with all its children, as a machine that stands still does."""
         self._touch(name)
-        self._cluster.pause(name)
+        for process in self._tree(name):
+            process.suspend()
+
+    def hang(self, name: str) -> None:
+        """Stop the serving process alone: a watchdog above it sees that it is silent."""
+        self._touch(name)
+        self._tree(name)[-1].suspend()
 
     def resume(self, name: str) -> None:
-        self._cluster.resume(name)
+        for process in reversed(self._tree(name)):
+            process.resume()
 
     def arm(self, name: str, failpoints: str, env: Mapping[str, str] | None = None) -> None:
         """Start it anew with failpoints, whose hits are logged to `self.log`."""
@@ -110,9 +118,11 @@ class Faults:
         wait_until(lambda: not self.is_running(name), timeout, f"the end of {name}")
 
     def wait_paused(self, name: str, timeout: float = 60) -> None:
-        """Until a failpoint has stopped the process in its tracks."""
-        process = psutil.Process(self._cluster.pid(name))
-        wait_until(lambda: process.status() == psutil.STATUS_STOPPED, timeout, f"{name} at its failpoint")
+        """Until a failpoint has stopped the process in its tracks; a watchdog above it is stopped as well."""
+        self._touch(name)
+        wait_until(lambda: _is_stopped(self._tree(name)[-1]), timeout, f"{name} at its failpoint")
+        for process in self._tree(name):
+            process.suspend()
 
     def is_running(self, name: str) -> bool:
         return self._cluster.is_running(name)
@@ -121,14 +131,23 @@ class Faults:
         """Every touched component runs again without failpoints; replicas that a test added are gone."""
         for name in dict.fromkeys(self._touched):
             if self.is_running(name):
-                self._cluster.resume(name)
+                self.resume(name)
                 self._cluster.stop(name)
             if "@" not in name:
                 self._cluster.start(name)
         self._touched.clear()
 
+    def _tree(self, name: str) -> list[psutil.Process]:
+        """The process, then its children."""
+        first = psutil.Process(self._cluster.pid(name))
+        return [first, *first.children(recursive=True)]
+
     def _touch(self, name: str) -> None:
         self._touched.append(name)
+
+
+def _is_stopped(process: psutil.Process) -> bool:
+    return bool(process.status() == psutil.STATUS_STOPPED)
 
 
 def wait_until(condition: Any, timeout: float, what: str) -> None:
