@@ -64,16 +64,7 @@ def _start_time(pid: int) -> float:
 
 def is_running(record: ProcessRecord) -> bool:
     """Whether this very process still runs; a zombie does not, and is reaped if it is our child."""
-    process = _identify(record)
-    if process is None:
-        return False
-    try:
-        if process.status() != psutil.STATUS_ZOMBIE:
-            return True
-    except psutil.Error:
-        return False
-    _reap(record.pid)
-    return False
+    return _identify(record) is not None
 
 
 def _identify(record: ProcessRecord) -> psutil.Process | None:
@@ -82,16 +73,18 @@ def _identify(record: ProcessRecord) -> psutil.Process | None:
         if abs(process.create_time() - record.started) > _START_TOLERANCE_SECONDS:
             return None
         if process.status() == psutil.STATUS_ZOMBIE:
-            return process
+            raise psutil.ZombieProcess(record.pid)
         return process if _same_program(process.cmdline(), record.command) else None
+    except psutil.ZombieProcess:
+        _reap(record.pid)
+        return None
     except psutil.Error:
         return None
 
 
 def _same_program(actual: list[str], recorded: list[str]) -> bool:
-    # A script's interpreter stands before it, so only the arguments are sure to be the same.
-    arguments = recorded[1:]
-    return not actual or actual[len(actual) - len(arguments) :] == arguments
+    # A process that is just ending has no command line any more.
+    return not actual or actual[1:] == recorded[1:]
 
 
 def _reap(pid: int) -> None:
@@ -104,7 +97,7 @@ def _reap(pid: int) -> None:
 def send_signal(record: ProcessRecord, number: signal.Signals) -> bool:
     """Signals this very process; False when it no longer runs."""
     process = _identify(record)
-    if process is None or not is_running(record):
+    if process is None:
         return False
     try:
         process.send_signal(number)

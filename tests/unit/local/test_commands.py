@@ -1,0 +1,71 @@
+"""What is started, with which rights and which environment."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+from muster_local.binaries import PROGRAMS
+from muster_local.commands import command_for
+from muster_local.components import START_ORDER, component_of
+from muster_local.errors import LocalError
+from muster_local.instance import Instance, new_instance
+from muster_local.launcher import ensure_port, process_environment
+from muster_local.layout import StateLayout
+from muster_local.options import ClusterOptions, with_changes
+
+LAYOUT = StateLayout(Path("/state"))
+
+
+@pytest.fixture
+def instance() -> Instance:
+    made = new_instance(ClusterOptions(), 20_000)
+    made.binaries = {program: f"/bin/{program}" for program in PROGRAMS}
+    return made
+
+
+def test_every_component_has_a_command(instance: Instance) -> None:
+    commands = {str(name): command_for(name, instance, LAYOUT) for name in START_ORDER}
+    assert commands["controller"] == [sys.executable, "-m", "muster_queue", "controller"]
+    assert commands["etcd"][0] == "/bin/etcd"
+    assert len({port for port in instance.ports.values()}) == len(instance.ports)
+
+
+def test_the_api_server_knows_everybody_and_trusts_nobody_else(instance: Instance) -> None:
+    flags = command_for("kube-apiserver", instance, LAYOUT)
+    assert "--anonymous-auth=false" in flags
+    assert "--authorization-mode=Node,RBAC" in flags
+    assert "--enable-priority-and-fairness=false" in flags
+
+
+def test_a_replica_gets_a_port_of_its_own_and_shares_the_account(instance: Instance) -> None:
+    ensure_port("controller@2", instance)
+    environment = process_environment("controller@2", instance, LAYOUT)
+    assert environment["MUSTER_LISTEN_PORT"] == "20010"
+    assert environment["KUBECONFIG"] == "/state/kubeconfigs/controller.yaml"
+    assert command_for("controller@2", instance, LAYOUT) == command_for("controller", instance, LAYOUT)
+
+
+def test_failpoints_of_the_callers_shell_reach_no_process(instance: Instance, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MUSTER_FAILPOINTS", "extender.park=kill")
+    assert "MUSTER_FAILPOINTS" not in process_environment("extender", instance, LAYOUT)
+
+
+@pytest.mark.parametrize("name", ["", "nix", "etcd@2", "controller@", "controller@x", "controller@2@3"])
+def test_names_that_name_nothing(name: str) -> None:
+    with pytest.raises(ValueError, match=f"^{name}|is not a valid Component$"):
+        component_of(name)
+
+
+def test_options_are_checked_with_what_would_be_accepted() -> None:
+    changed = with_changes(ClusterOptions(), {"nodes": 7, "gpus": None, "without": ["kwok"]})
+    assert (changed.nodes, changed.gpus, changed.without) == (7, 8, ("kwok",))
+    for wrong in ({"node": 3}, {"without": ["kvok"]}, {"nodes": -1}, {"zones": 0}):
+        with pytest.raises(LocalError):
+            with_changes(ClusterOptions(), wrong)
+
+
+def test_the_stock_scheduler_runs_without_our_services() -> None:
+    options = with_changes(ClusterOptions(), {"muster": False})
+    assert [name for name in START_ORDER if not options.wants(name)] == ["webhook", "extender", "controller"]
