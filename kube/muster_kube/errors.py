@@ -17,7 +17,7 @@ KubeError
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
@@ -84,6 +84,15 @@ class AmbiguousWrite(Unavailable):
     """The outcome of a write is unknown: it may have been applied, now or in a moment."""
 
 
+class StatusCause(msgspec.Struct, frozen=True, kw_only=True):
+    field: str = ""
+
+
+class StatusDetails(msgspec.Struct, rename="camel", frozen=True, kw_only=True):
+    causes: tuple[StatusCause, ...] = ()
+    retry_after_seconds: int = 0
+
+
 class StatusAnswer(msgspec.Struct, rename="camel", frozen=True, kw_only=True):
     """The meta/v1 Status that the API server sends in place of an object."""
 
@@ -91,7 +100,7 @@ class StatusAnswer(msgspec.Struct, rename="camel", frozen=True, kw_only=True):
     reason: str = ""
     message: str = ""
     code: int = 0
-    details: dict[str, Any] | None = None
+    details: StatusDetails | None = None
 
 
 _STATUS: Final = msgspec.json.Decoder(StatusAnswer)
@@ -126,8 +135,10 @@ def error_from_answer(status: int, body: bytes, *, is_write: bool, retry_after: 
     answer = decode_status(body)
     if status == 429:
         return TooManyRequests(answer.reason, answer.message, _retry_seconds(answer, retry_after))
-    if status >= 500:
-        kind: type[ApiError] = AmbiguousWrite if is_write else Unavailable
+    if status == 422 and _is_about_another_object(answer):
+        kind: type[ApiError] = Conflict
+    elif status >= 500:
+        kind = AmbiguousWrite if is_write else Unavailable
     elif status == 409 and answer.reason == "AlreadyExists":
         kind = AlreadyExists
     else:
@@ -135,6 +146,12 @@ def error_from_answer(status: int, body: bytes, *, is_write: bool, retry_after: 
     return kind(status, answer.reason, answer.message)
 
 
+def _is_about_another_object(answer: StatusAnswer) -> bool:
+    """A patch whose `metadata.uid` is not the object's is called invalid, though it is a precondition that failed."""
+    return answer.details is not None and any(cause.field == "metadata.uid" for cause in answer.details.causes)
+
+
 def _retry_seconds(answer: StatusAnswer, header: str | None) -> float:
-    told = header or str((answer.details or {}).get("retryAfterSeconds", ""))
-    return float(told) if told.isdigit() else 1.0
+    if header is not None and header.isdigit():
+        return float(header)
+    return float(answer.details.retry_after_seconds or 1) if answer.details else 1.0

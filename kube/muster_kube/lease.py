@@ -197,13 +197,27 @@ class LeaderElector:
                 self._forget("another holder")
 
     async def _step_down(self) -> None:
-        held, self._valid_until = self.is_leader, 0.0
+        held = self.is_leader
         self._forget("stepping down")
         if not held:
             return
-        released = msgspec.structs.replace(self._observation.spec, holder_identity="", lease_duration_seconds=1)
         try:
-            self._observe(await self._swap(released, self._settings.retry_period))
+            await self._release()
+        except Conflict:
+            # With our own last renewal, whose answer nobody waited for.
+            await self._release_as_it_is_now()
+        except ApiError as error:
+            log.warning("lease not released", lease=self._settings.name, error=str(error))
+
+    async def _release(self) -> None:
+        released = msgspec.structs.replace(self._observation.spec, holder_identity="", lease_duration_seconds=1)
+        self._observe(await self._swap(released, self._settings.retry_period))
+
+    async def _release_as_it_is_now(self) -> None:
+        try:
+            self._observe(await self._writer.get(self._settings.path, Lease, timeout=self._settings.retry_period))
+            if self.holder == self._settings.identity:
+                await self._release()
         except ApiError as error:
             log.warning("lease not released", lease=self._settings.name, error=str(error))
 
