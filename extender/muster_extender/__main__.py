@@ -32,6 +32,9 @@ class Child:
             "MUSTER_HEARTBEAT_PARENT": str(os.getpid()),
             "MUSTER_WATCHDOG_KILLS": str(kills),
         }
+        if kills:
+            # A failpoint that stopped the server has done its work; the next one would stop there again.
+            environment.pop("MUSTER_FAILPOINTS", None)
         self.process = subprocess.Popen(
             [sys.executable, "-m", "muster_extender.server"], env=environment, pass_fds=(writing,)
         )
