@@ -13,9 +13,12 @@ from types import FrameType
 from typing import Annotated, NoReturn
 
 import typer
+from rich.console import Console
 
+from muster_local.binaries import find_binaries
 from muster_local.cluster import Cluster
 from muster_local.components import START_ORDER
+from muster_local.demo import run_demo
 from muster_local.doctor import Verdict, examine
 from muster_local.errors import LocalError
 from muster_local.instance import state_layout
@@ -226,6 +229,23 @@ def doctor(state_dir: StateDir = None, output: Output = OutputFormat.TABLE) -> N
     print_findings(findings, output)
     if any(finding.verdict is Verdict.BAD for finding in findings):
         raise typer.Exit(1)
+
+
+@local.command()
+def binaries() -> None:
+    """Find the Kubernetes programs, or build them once, and print where they are."""
+    for name, path in sorted(find_binaries(Progress()).items()):
+        print_line(f"{name} {path}")
+
+
+@app.command()
+def demo(
+    state_dir: Annotated[Path | None, typer.Option(help="Where it keeps its state until it is done.")] = None,
+) -> None:
+    """Show gangs starting whole on a real control plane while things are killed, then clean up."""
+    _raise_on_termination()
+    folder = state_dir or default_state_dir().with_name(f"{default_state_dir().name}-demo")
+    run_demo(Cluster(folder, progress=Progress()), Console(highlight=False, soft_wrap=True))
 
 
 def main() -> None:
