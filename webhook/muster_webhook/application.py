@@ -50,6 +50,8 @@ def _answer(path: str, handler: Handler, body: bytes) -> tuple[int, bytes, bytes
         status, kind = 200, JSON_TYPE
     except ReviewError as refused:
         result, status, answer, kind = "refused", refused.status, refused.message.encode(errors="replace"), TEXT_TYPE
+    except RecursionError:
+        result, status, answer, kind = "refused", 400, b"the object is nested too deeply", TEXT_TYPE
     except Exception:
         # Whatever it was, the next request must find the process alive; API servers take it as a failed call.
         log.exception("an admission request could not be answered", path=path)

@@ -76,7 +76,7 @@ class Step(StrEnum):
 def next_step(material: Material, policy: RotationPolicy, now: datetime) -> Step:
     """Issue what is missing or unusable, announce a successor in good time, switch once it is known everywhere."""
     current, following = material.current, material.following
-    if not current.is_complete or needs_rotation(current.certificate, now, policy.names, remaining=0):
+    if not current.is_complete or needs_rotation(current.certificate, now, remaining=0):
         return Step.ISSUE
     if not needs_rotation(current.certificate, now, policy.names):
         return Step.KEEP
