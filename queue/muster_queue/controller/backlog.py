@@ -70,8 +70,8 @@ class Backlog:
     def __len__(self) -> int:
         return len(self._wishes)
 
-    def waits(self, owner: Owner) -> bool:
-        return owner in self._wishes
+    def owners(self) -> list[Owner]:
+        return list(self._wishes)
 
     def requests(self) -> Iterator[GangRequest]:
         for wishes in self._wishes.values():

@@ -64,7 +64,7 @@ def decide_running(view: GangView, patience: Patience, now: float) -> Decision:
         if left <= 0:
             return _broken(view, report, wanted)
         return Decision(report=report, wanted=wanted, is_growth=True, recheck_after=left)
-    recheck = patience.trim if idle else None
+    recheck = patience.trim if idle or view.timing.refused_since else None
     return Decision(report=report, wanted=wanted, is_growth=True, recheck_after=recheck)
 
 

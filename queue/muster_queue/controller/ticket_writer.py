@@ -16,6 +16,7 @@ from muster_api.tickets import Ticket, sign
 from muster_kube.errors import ApiError, Conflict, Forbidden, Invalid, NotFound, TooManyRequests, Unavailable
 from muster_kube.resources import PODS
 from muster_kube.writer import Writer
+from muster_queue.controller.gang_writer import LostFenceError
 from muster_queue.controller.members import Member, Stage
 
 TRIES: Final = 5
@@ -59,11 +60,18 @@ class TicketWriter:
     """`key` is asked at each ticket, so that a rotated key is used at once; `seen` hears each patched pod."""
 
     def __init__(
-        self, writer: Writer, key: Callable[[], bytes], seen: Callable[[Pod], None], *, at_once: int = 64
+        self,
+        writer: Writer,
+        key: Callable[[], bytes],
+        seen: Callable[[Pod], None],
+        may_write: Callable[[], bool],
+        *,
+        at_once: int = 64,
     ) -> None:
         self._writer = writer
         self._key = key
         self._seen = seen
+        self._may_write = may_write
         self._slots = asyncio.Semaphore(at_once)
 
     async def send_all(
@@ -92,6 +100,9 @@ class TicketWriter:
         pause = FIRST_PAUSE
         message = ""
         for _ in range(TRIES):
+            if not self._may_write():
+                # A process that was stopped for a while may wake up here, long after its lease.
+                raise LostFenceError("not leading any more")
             try:
                 self._seen(_pod(await self._writer.patch_strategic(path, body)))
                 return Outcome.SENT, ""

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import structlog
 
 from muster_api.gangs import Fence, Gang, PlacementTerm
 from muster_api.membership import demand, needs_gate
-from muster_api.names import GANG_LABEL, MANAGED_LABEL, PLACEMENT_TERM, PLAIN_GANG_PREFIX
+from muster_api.names import MANAGED_LABEL, PLACEMENT_TERM, PLAIN_GANG_PREFIX
 from muster_api.objects import Namespace, Node, Pod
 from muster_api.plans import Placement
 from muster_api.quantities import QuantityError
@@ -39,6 +39,7 @@ class Listeners:
     group_changed: Callable[[GroupKey], None] = lambda key: None
     single_changed: Callable[[str], None] = lambda uid: None
     room_changed: Callable[[], None] = lambda: None
+    nodes_changed: Callable[[], None] = lambda: None
 
 
 class World:
@@ -73,8 +74,14 @@ class World:
     def is_managed(self, namespace: str) -> bool:
         return namespace in self.managed
 
-    def group_keys(self) -> Iterator[GroupKey]:
-        yield from list(self.groups)
+    def forget_intentions(self) -> None:
+        """The leader has stepped down: room for writes that it will not make any more is given back."""
+        self.listeners = Listeners()
+        for uid in list(self._moving_singles):
+            self.move_single(uid, None)
+        for group in self.groups.values():
+            if group.reserving:
+                self.reserve_slots(group, {})
 
     # -- pods -----------------------------------------------------------------------------------------------------
 
@@ -309,7 +316,7 @@ class World:
         for member in self.singles.values():
             if member.stage is Stage.OPEN and member.ticket is not None and member.ticket.node == name:
                 self.listeners.single_changed(member.uid)
-        self.listeners.room_changed()
+        self.listeners.nodes_changed()
 
     def _set_managed(self, namespace: str, *, is_managed: bool) -> None:
         if is_managed == (namespace in self.managed):
@@ -332,8 +339,3 @@ def _is_newer(version: str, known: str) -> bool:
     if version.isdigit() and known.isdigit():
         return int(version) > int(known)
     return version != known
-
-
-def label_of(pod: Pod) -> str:
-    """The gang label of a pod; empty for a single pod."""
-    return pod.metadata.labels.get(GANG_LABEL, "")

@@ -1,0 +1,39 @@
+"""`muster-queue`: one executable, one subcommand per role."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from pydantic import ValidationError
+
+from muster_kube.process import run
+from muster_queue.controller.app import run_controller
+from muster_queue.controller.settings import ControllerSettings
+
+USAGE = 2
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Reads the role from the command line and runs it until it is told to stop."""
+    parser = argparse.ArgumentParser(prog="muster-queue", description="The queue service of Muster.")
+    roles = parser.add_subparsers(dest="role", required=True, metavar="ROLE")
+    roles.add_parser(
+        "controller",
+        help="plan gangs, release them and follow them up; one leader, any number of standbys",
+        description="Settings are environment variables: "
+        + ", ".join(f"MUSTER_{name.upper()}" for name in ControllerSettings.model_fields)
+        + "; KUBECONFIG, or the pod's service account, says which cluster.",
+    )
+    parser.parse_args(arguments)
+    try:
+        settings = ControllerSettings()
+    except ValidationError as error:
+        sys.stderr.write(f"muster-queue: {error}\n")
+        return USAGE
+    return run("muster-controller", run_controller, log_level=settings.log_level)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

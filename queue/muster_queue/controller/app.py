@@ -1,0 +1,181 @@
+"""Composition root of the controller: makes the parts, connects them, and leads whenever elected."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import Any, Final
+
+import structlog
+from prometheus_client import CollectorRegistry
+
+from muster_api.gangs import Gang, PlacementTerm
+from muster_api.names import RELEASE_KEY_OBJECT
+from muster_api.objects import Namespace, Node, Pod, Secret
+from muster_kube.clock import Clock, SystemClock
+from muster_kube.events import EventRecorder
+from muster_kube.lease import LeaderElector, LeaseSettings
+from muster_kube.metrics import ReflectorCollector
+from muster_kube.probes import Probes
+from muster_kube.process import settle_garbage
+from muster_kube.reflector import Reflector
+from muster_kube.resources import GANGS, NAMESPACES, NODES, PLACEMENT_TERMS, PODS, SECRETS
+from muster_kube.serve import HttpServer
+from muster_kube.session import ApiSession
+from muster_kube.supervision import Supervisor
+from muster_kube.writer import Writer
+from muster_queue.controller.census import census_of
+from muster_queue.controller.gang_writer import GangWriter, LostFenceError
+from muster_queue.controller.loop import Leader, Rules
+from muster_queue.controller.metrics import GangCollector, Metrics
+from muster_queue.controller.performing import Hands
+from muster_queue.controller.release_key import ReleaseKey
+from muster_queue.controller.reporting import Reporter
+from muster_queue.controller.settings import ControllerSettings
+from muster_queue.controller.takeover import take_over
+from muster_queue.controller.ticket_writer import TicketWriter
+from muster_queue.controller.world import World
+
+log = structlog.get_logger(__name__)
+
+LEASE_NAME: Final = "muster-controller"
+
+
+@dataclass(frozen=True, slots=True)
+class Reflectors:
+    """One for each resource that decisions are made from."""
+
+    pods: Reflector[Pod]
+    nodes: Reflector[Node]
+    gangs: Reflector[Gang]
+    namespaces: Reflector[Namespace]
+    terms: Reflector[PlacementTerm]
+    keys: Reflector[Secret]
+
+    @classmethod
+    def make(cls, session: ApiSession, namespace: str) -> Reflectors:
+        secret = SECRETS.in_namespace(namespace).selecting(fields=f"metadata.name={RELEASE_KEY_OBJECT}")
+        return cls(
+            pods=Reflector(session, PODS, Pod),
+            nodes=Reflector(session, NODES, Node),
+            gangs=Reflector(session, GANGS, Gang),
+            namespaces=Reflector(session, NAMESPACES, Namespace),
+            terms=Reflector(session, PLACEMENT_TERMS, PlacementTerm),
+            keys=Reflector(session, secret, Secret),
+        )
+
+    def all(self) -> list[Reflector[Any]]:
+        return [self.keys, self.namespaces, self.nodes, self.terms, self.gangs, self.pods]
+
+    def feed(self, world: World, key: ReleaseKey) -> None:
+        """Everything they hear goes into the world."""
+        self.keys.subscribe(key.see, lambda _, new: key.see(new))
+        self.namespaces.subscribe(world.see_namespace, lambda _, new: world.see_namespace(new), world.lose_namespace)
+        self.nodes.subscribe(world.see_node, lambda _, new: world.see_node(new), world.lose_node)
+        self.terms.subscribe(world.see_fence, lambda _, new: world.see_fence(new))
+        self.gangs.subscribe(world.see_gang, lambda _, new: world.see_gang(new), world.lose_gang)
+        self.pods.subscribe(world.see_pod, lambda _, new: world.see_pod(new), world.lose_pod)
+
+    def unsynced(self) -> list[str]:
+        return [f"{reflector.resource} not listed yet" for reflector in self.all() if not reflector.synced.is_set()]
+
+    def oldest(self) -> float:
+        """Age of the stalest cache that planning rests on."""
+        return max(reflector.staleness() for reflector in (self.pods, self.nodes, self.gangs, self.namespaces))
+
+
+class Controller:
+    """A standby until elected, a leader until it loses the Lease or the fence, then a standby again."""
+
+    def __init__(
+        self, settings: ControllerSettings, session: ApiSession, registry: CollectorRegistry, clock: Clock
+    ) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._world = World(settings.gpu_resources)
+        self._key = ReleaseKey(self._world)
+        self._reflectors = Reflectors.make(session, settings.namespace)
+        self._reflectors.feed(self._world, self._key)
+        self._metrics = Metrics(registry)
+        registry.register(ReflectorCollector(self._reflectors.all()))
+        registry.register(GangCollector(lambda: census_of(self._world, clock.now)))
+        self._elector = LeaderElector(Writer(session, field_manager="muster-lease"), self._lease_settings(), clock)
+        self._recorder = EventRecorder(Writer(session, concurrency=4), "muster-controller", clock=clock)
+        writer = Writer(session, concurrency=64)
+        self._hands = Hands(
+            world=self._world,
+            gangs=GangWriter(session, writer),
+            tickets=TicketWriter(
+                writer, self._key.current, self._world.see_pod_answer, lambda: self._elector.is_leader
+            ),
+            pods=Writer(session, concurrency=16),
+            reporter=Reporter(self._recorder),
+            metrics=self._metrics,
+            clock=clock,
+        )
+        self._probes = Probes(self._unready, registry)
+
+    async def run(self, supervisor: Supervisor) -> None:
+        """Until the supervisor stops."""
+        settings = self._settings
+        server = HttpServer(self._probes, settings.listen_host, settings.listen_port)
+        supervisor.start("http", server.run())
+        for reflector in self._reflectors.all():
+            supervisor.start(f"reflector {reflector.resource}", reflector.run())
+        supervisor.start("events", self._recorder.run())
+        if await supervisor.until(self._wait_synced()):
+            settle_garbage()
+            supervisor.start("campaign", self._campaign())
+            await supervisor.wait()
+
+    async def _campaign(self) -> None:
+        while True:
+            await self._elector.run(self._lead)
+            # Another leader was quicker at the fence; it holds the Lease as well, or will soon.
+            await asyncio.sleep(self._settings.lease_retry_period)
+
+    async def _lead(self, term: int) -> None:
+        settings = self._settings
+        rules = Rules(
+            patience=settings.patience(),
+            policy=settings.policy(),
+            plan_interval=settings.plan_interval,
+            is_fresh=lambda: self._reflectors.oldest() <= settings.stale_after,
+        )
+        self._metrics.leader.set(1)
+        try:
+            fence = await take_over(self._world, self._hands.gangs)
+            await Leader(self._hands, rules, fence).run()
+        except* LostFenceError as errors:
+            log.warning("stepping down", error=str(errors.exceptions[0]))
+        finally:
+            self._metrics.leader.set(0)
+            self._world.forget_intentions()
+
+    async def _wait_synced(self) -> None:
+        await asyncio.gather(*(reflector.synced.wait() for reflector in self._reflectors.all()))
+        await self._key.present.wait()
+
+    def _unready(self) -> list[str]:
+        missing = self._reflectors.unsynced()
+        if not missing and not self._key.present.is_set():
+            missing.append(f"secret {RELEASE_KEY_OBJECT} has no key")
+        return missing
+
+    def _lease_settings(self) -> LeaseSettings:
+        settings = self._settings
+        return LeaseSettings(
+            namespace=settings.namespace,
+            name=LEASE_NAME,
+            identity=settings.identity,
+            duration=settings.lease_duration,
+            renew_deadline=settings.lease_renew_deadline,
+            retry_period=settings.lease_retry_period,
+        )
+
+
+async def run_controller(supervisor: Supervisor) -> None:
+    """The whole controller, with settings from the environment."""
+    settings = ControllerSettings()
+    async with await ApiSession.connect(connection_limit=128, user_agent="muster-controller") as session:
+        await Controller(settings, session, CollectorRegistry(), SystemClock()).run(supervisor)

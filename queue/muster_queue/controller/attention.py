@@ -1,0 +1,87 @@
+"""Turns changes of the world into what the loop looks at next, and lets it sleep until then."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+from muster_kube.clock import Clock
+from muster_queue.controller.agenda import Agenda
+from muster_queue.controller.backlog import Owner
+from muster_queue.controller.groups import GroupKey
+from muster_queue.controller.world import Listeners, World
+
+SECONDS_PER_MEMBER: Final = 0.00004
+LONGEST_SPACING: Final = 0.25
+BREATH: Final = 0.005
+"""Changes that arrive together are looked at together."""
+
+
+class Attention:
+    """Which gangs and single pods have to be looked at, and whether the cluster's room has changed."""
+
+    def __init__(self, world: World, clock: Clock) -> None:
+        self.has_new_room = True
+        self.has_new_nodes = False
+        self.plan_at: float | None = None
+        self._world = world
+        self._clock = clock
+        self._agenda: Agenda[Owner] = Agenda()
+        self._news = asyncio.Event()
+
+    def listen(self) -> None:
+        """Hear of every change from now on, and look at everything once."""
+        self._world.listeners = Listeners(self.mark_group, self.mark_single, self.new_room, self.new_nodes)
+        for key in self._world.groups:
+            self.mark_group(key)
+        for uid in self._world.singles:
+            self.mark_single(uid)
+
+    def mark_group(self, key: GroupKey) -> None:
+        """Large gangs are looked at less often while they change all the time."""
+        group = self._world.groups.get(key)
+        members = len(group.members) if group is not None else 0
+        if self._agenda.mark(key, self._clock.monotonic(), min(LONGEST_SPACING, members * SECONDS_PER_MEMBER)):
+            self._news.set()
+
+    def mark_single(self, uid: str) -> None:
+        if self._agenda.mark(uid, self._clock.monotonic()):
+            self._news.set()
+
+    def new_room(self) -> None:
+        """Something was given back: who waits may fit now."""
+        self.has_new_room = True
+        self._news.set()
+
+    def new_nodes(self) -> None:
+        """Nodes came, went or changed what they accept."""
+        self.has_new_nodes = True
+        self.new_room()
+
+    def recheck(self, owner: Owner, after: float) -> None:
+        """Look at it again by then, even if nothing happens."""
+        if self._agenda.mark_at(owner, self._clock.monotonic() + after):
+            self._news.set()
+
+    def forget(self, owner: Owner) -> None:
+        self._agenda.forget(owner)
+
+    def take_due(self) -> list[Owner]:
+        return self._agenda.take_due(self._clock.monotonic())
+
+    async def wait(self) -> None:
+        """Until something is due, or a plan is."""
+        await asyncio.sleep(BREATH)
+        while (delay := self._delay()) > 0:
+            self._news.clear()
+            try:
+                async with asyncio.timeout(delay):
+                    await self._news.wait()
+            except TimeoutError:
+                return
+
+    def _delay(self) -> float:
+        if self.has_new_room and self.plan_at is None:
+            return 0.0
+        moments = [moment for moment in (self._agenda.next_due(), self.plan_at) if moment is not None]
+        return min(moments, default=self._clock.monotonic() + 60.0) - self._clock.monotonic()

@@ -1,0 +1,98 @@
+"""Tells users why something waits: when a status is worth a write, and which events go where."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from muster_api.gangs import Gang, GangStatus
+from muster_api.reasons import Reason
+from muster_kube.events import EventRecorder, EventType, Reference
+from muster_queue.controller.gang_writer import API_VERSION
+from muster_queue.controller.groups import Group, GroupKey
+from muster_queue.controller.members import Member
+from muster_queue.controller.statuses import LONGEST_MESSAGE, Report
+
+PROGRESS_INTERVAL: Final = 1.0
+WORDING_INTERVAL: Final = 5.0
+PODS_TOLD: Final = 20
+
+GOOD: Final = frozenset({Reason.SCHEDULED, Reason.RESERVED, Reason.WAITING_AT_BARRIER, Reason.BINDING, Reason.FINISHED})
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """How a status differs from what it should say."""
+
+    is_any: bool
+    is_only_wording: bool
+
+    @property
+    def patience(self) -> float:
+        """How long it may stay like that: what is said first or changes in number soon, other wording later."""
+        return WORDING_INTERVAL if self.is_only_wording else PROGRESS_INTERVAL
+
+
+def difference(status: GangStatus, report: Report) -> Difference:
+    """Compares what a Gang's status says with what it should say."""
+    same_numbers = (status.reason, status.present, status.bound) == (report.reason, report.present, report.bound)
+    same_words = status.message == report.message[:LONGEST_MESSAGE]
+    return Difference(not (same_numbers and same_words), same_numbers)
+
+
+class Pacing:
+    """Since when each gang's status has been out of date, so that quick changes cost no writes at all."""
+
+    def __init__(self) -> None:
+        self._since: dict[GroupKey, float] = {}
+
+    def wait(self, key: GroupKey, found: Difference, now: float) -> float | None:
+        """Seconds until this difference is to be written, 0 for now; None when there is none."""
+        if not found.is_any:
+            self._since.pop(key, None)
+            return None
+        since = self._since.setdefault(key, now)
+        return max(0.0, since + found.patience - now)
+
+    def written(self, key: GroupKey) -> None:
+        self._since.pop(key, None)
+
+
+class Reporter:
+    """Posts events; the recorder behind it says nothing twice in a row about the same object."""
+
+    def __init__(self, recorder: EventRecorder) -> None:
+        self._recorder = recorder
+
+    def moved(self, group: Group) -> None:
+        """The gang has made a step that its status now tells of."""
+        gang = group.gang
+        if gang is not None and gang.status.reason:
+            self._record(_gang_reference(gang), gang.status.reason, gang.status.message)
+
+    def waiting(self, group: Group, members: tuple[Member, ...], report: Report) -> None:
+        """The gang waits and says why: on itself, and on its first members, where people look first."""
+        self.tell_gang(group, report)
+        for member in members[:PODS_TOLD]:
+            self.tell_pod(member, report)
+
+    def tell_gang(self, group: Group, report: Report, *, is_warning: bool = False) -> None:
+        if group.gang is not None:
+            self._record(_gang_reference(group.gang), report.reason, report.message, is_warning=is_warning)
+
+    def tell_pod(self, member: Member, report: Report) -> None:
+        reference = Reference(
+            api_version="v1", kind="Pod", namespace=member.namespace, name=member.name, uid=member.uid
+        )
+        self._record(reference, report.reason, report.message)
+
+    def _record(self, about: Reference, reason: str, message: str, *, is_warning: bool = False) -> None:
+        kind = EventType.WARNING if is_warning or reason not in GOOD else EventType.NORMAL
+        self._recorder.record(about, kind, reason, message)
+
+
+def _gang_reference(gang: Gang) -> Reference:
+    metadata = gang.metadata
+    return Reference(
+        api_version=API_VERSION, kind="Gang", namespace=metadata.namespace, name=metadata.name, uid=metadata.uid
+    )

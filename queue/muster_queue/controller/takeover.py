@@ -1,0 +1,74 @@
+"""What a new leader does before it plans anything: raise the fence, read every Gang, and take over what stands."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import structlog
+
+from muster_api.gangs import Fence, Gang, PlacementTerm
+from muster_api.phases import COVER_PHASES
+from muster_kube.backoff import Backoff
+from muster_kube.errors import ApiError
+from muster_queue.controller import statuses
+from muster_queue.controller.gang_writer import GangWriter
+from muster_queue.controller.world import World
+
+log = structlog.get_logger(__name__)
+
+AT_ONCE = 32
+
+T = TypeVar("T")
+
+
+def stands(gang: Gang, before: Fence, *, is_readable: bool) -> bool:
+    """Whether a reservation was in force under the last fence: only such ones were planned knowing of each other."""
+    reservation = gang.status.reservation
+    return is_readable and reservation is not None and before.covers(reservation)
+
+
+async def take_over(world: World, gangs: GangWriter) -> PlacementTerm:
+    """Returns the fence of the new term. Raises LostFenceError where another leader is quicker.
+
+    Reservations that are not adopted count for nobody from here on; looking at them resets them one by one.
+    """
+    known = await _patiently(gangs.read_fence)
+    before = known.spec if known is not None else Fence()
+    fence = await gangs.raise_fence(known, Fence(term=before.term + 1, seq=0))
+    world.see_fence(fence)
+    found = await _patiently(gangs.list_all)
+    slots = asyncio.Semaphore(AT_ONCE)
+
+    async def adopt(gang: Gang) -> bool:
+        async with slots:
+            written = await gangs.move(gang, statuses.adopted(gang.status, fence.spec))
+        if written.gang is not None:
+            world.see_gang(written.gang)
+        return written.is_ours
+
+    for gang in found:
+        world.see_gang(gang)
+    standing = [gang for gang in found if _is_standing(world, gang, before)]
+    adopted = await asyncio.gather(*(adopt(gang) for gang in standing))
+    log.info("took over", term=fence.spec.term, gangs=len(found), adopted=sum(adopted))
+    return fence
+
+
+def _is_standing(world: World, gang: Gang, before: Fence) -> bool:
+    group = world.group_of(gang)
+    if group is None or gang.status.phase not in COVER_PHASES:
+        return False
+    return stands(gang, before, is_readable=not group.unreadable)
+
+
+async def _patiently(read: Callable[[], Awaitable[T]]) -> T:
+    """Reads again until the API server answers."""
+    pauses = Backoff(0.2, 5.0)
+    while True:
+        try:
+            return await read()
+        except ApiError as error:
+            log.warning("not read yet", error=str(error))
+            await asyncio.sleep(pauses.next_delay())
