@@ -23,7 +23,15 @@ from muster_local.launcher import runs
 from muster_local.layout import cache_dir, default_state_dir
 from muster_local.options import ClusterOptions, with_changes
 from muster_local.ports import claim_block, release_block
-from muster_local.processes import end, is_running, send_signal
+from muster_local.processes import (
+    ProcessRecord,
+    await_gone,
+    end,
+    family,
+    is_running,
+    send_signal,
+    send_signal_to_all,
+)
 from muster_local.progress import Progress
 from muster_local.readiness import log_tail
 from muster_local.startup import Startup
@@ -131,20 +139,31 @@ class Cluster:
 
     def kill(self, name: str, number: signal.Signals = signal.SIGKILL) -> None:
         """Sends a signal, SIGKILL if none is named, and returns once a deadly one has worked."""
-        self._check_name(name)
-        record = self._instance().processes.get(name)
-        if record is None or not send_signal(record, number):
-            raise LocalError(f"{name} is not running")
+        record = self._running_record(name)
+        members = family(record)
+        send_signal(record, number)
         if number == signal.SIGKILL:
             self.await_exit(name)
+            await_gone(members, _GRACE_SECONDS)
 
     def pause(self, name: str) -> None:
-        """Stops the process in its tracks, as a long garbage collection or a frozen machine does."""
-        self.kill(name, signal.SIGSTOP)
+        """Stops a component in its tracks, watchdog included, as a frozen machine does."""
+        send_signal_to_all(self._running_record(name), signal.SIGSTOP)
 
     def resume(self, name: str) -> None:
-        """Lets a paused process go on."""
-        self.kill(name, signal.SIGCONT)
+        """Lets a paused or hanging component go on."""
+        send_signal_to_all(self._running_record(name), signal.SIGCONT)
+
+    def hang(self, name: str) -> None:
+        """Stops only the process that does the work: what watches over it may act."""
+        family(self._running_record(name))[-1].suspend()
+
+    def _running_record(self, name: str) -> ProcessRecord:
+        self._check_name(name)
+        record = self._instance().processes.get(name)
+        if record is None or not is_running(record):
+            raise LocalError(f"{name} is not running")
+        return record
 
     def await_exit(self, name: str, seconds: float = 30.0) -> None:
         """Returns once the process has ended, by itself or not: a failpoint kills when it is reached."""
@@ -162,10 +181,12 @@ class Cluster:
 
     def pid(self, name: str) -> int:
         """The process id of a running component."""
-        instance = self._instance()
-        if not runs(name, instance):
-            raise LocalError(f"{name} is not running")
-        return instance.processes[name].pid
+        return self._running_record(name).pid
+
+    def cpu_seconds(self, name: str) -> float:
+        """The CPU time that a running component has used, its children's included."""
+        times = [process.cpu_times() for process in family(self._running_record(name))]
+        return float(sum(used.user + used.system for used in times))
 
     def url(self, name: str) -> str:
         """Where a component answers."""

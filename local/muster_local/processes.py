@@ -95,7 +95,7 @@ def _reap(pid: int) -> None:
 
 
 def send_signal(record: ProcessRecord, number: signal.Signals) -> bool:
-    """Signals this very process; False when it no longer runs."""
+    """Signals this very process, as a person with its id would; False when it no longer runs."""
     process = _identify(record)
     if process is None:
         return False
@@ -106,16 +106,54 @@ def send_signal(record: ProcessRecord, number: signal.Signals) -> bool:
     return True
 
 
+def send_signal_to_all(record: ProcessRecord, number: signal.Signals) -> bool:
+    """Signals the process and its children, which share the session that it was started in."""
+    if _identify(record) is None:
+        return False
+    try:
+        os.killpg(record.pid, number)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def family(record: ProcessRecord) -> list[psutil.Process]:
+    """The process and its children, the one that does the work last; nothing when it no longer runs."""
+    process = _identify(record)
+    if process is None:
+        return []
+    try:
+        return [process, *process.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return []
+
+
+def await_gone(members: Iterable[psutil.Process], seconds: float) -> None:
+    """Returns once they have ended, or in good time; whether their parent has reaped them does not matter."""
+    deadline = time.monotonic() + seconds
+    remaining = [member for member in members if not _has_ended(member)]
+    while remaining and time.monotonic() < deadline:
+        time.sleep(_POLL_SECONDS)
+        remaining = [member for member in remaining if not _has_ended(member)]
+
+
+def _has_ended(process: psutil.Process) -> bool:
+    try:
+        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
 def end(records: Iterable[ProcessRecord], grace_seconds: float) -> None:
     """Ends processes together: politely, then for sure."""
     remaining = [record for record in records if is_running(record)]
     for record in remaining:
         send_signal(record, signal.SIGTERM)
         # A stopped process would sleep through its SIGTERM.
-        send_signal(record, signal.SIGCONT)
+        send_signal_to_all(record, signal.SIGCONT)
     remaining = _await_end(remaining, grace_seconds)
     for record in remaining:
-        send_signal(record, signal.SIGKILL)
+        send_signal_to_all(record, signal.SIGKILL)
     _await_end(remaining, 10.0)
 
 

@@ -90,8 +90,19 @@ class Startup:
             raise LocalError(f"{name} is not part of this installation")
         if component in SERVICES and not self._layout.kubeconfig(component).exists():
             self._mint_credentials(component)
+        if component is Component.WEBHOOK and not self._instance.options.wants(component):
+            self._install_webhooks_late()
         self._launch_one(name, overrides)
         await_launched(name, self._instance, self._layout)
+
+    def _install_webhooks_late(self) -> None:
+        """Only now does admission have somebody to ask: this instance came up without the webhook."""
+        client = ApiClient.from_kubeconfig(self._layout.kubeconfig(ADMIN))
+        try:
+            documents = cluster_objects(manifest_root())
+            install_webhooks(client, documents, self._instance.url(Component.WEBHOOK))
+        finally:
+            client.close()
 
     def _step(self, title: str, components: Sequence[Component], overrides: Overrides) -> None:
         wanted = [component for component in components if self._is_wanted(component)]
