@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from muster_api.phases import GangPhase
 from muster_api.plans import Placement
-
 from muster_extender.barrier import (
     GANG_MOVED_ON,
     POD_GONE,
