@@ -26,7 +26,14 @@ from muster_kube.pacing import Pacer
 from muster_kube.resources import ResourcePath
 from muster_kube.session import ApiSession
 from muster_kube.watching import BUFFER_BYTES, open_watch
-from muster_kube.wire import INITIAL_EVENTS_END, KubernetesObject, WatchEvent, decode_head, decode_page
+from muster_kube.wire import (
+    INITIAL_EVENTS_END,
+    KubernetesObject,
+    MalformedAnswerError,
+    WatchEvent,
+    decode_head,
+    decode_page,
+)
 
 log = structlog.get_logger(__name__)
 
@@ -103,6 +110,9 @@ class Reflector(Generic[T]):
         self._streams_lists = self._settings.watch_list
         self._failed_streams = 0
         self._silent_ends = 0
+        self._may_list_at_once = True
+        self._watch_started = 0.0
+        self._news_before = 0
         self._undecodable_seen: set[Key] = set()
         self._log = log.bind(resource=str(resource))
 
@@ -133,15 +143,14 @@ class Reflector(Generic[T]):
     async def run(self) -> None:
         """Follows the resource for ever."""
         while True:
-            started = self._clock.monotonic()
-            news = self.statistics.events + self.statistics.bookmarks
+            self._watch_started = self._clock.monotonic()
+            self._news_before = self._news
             try:
                 await self._follow()
-            except (ApiError, BufferOverflowError, msgspec.DecodeError) as error:
-                delay = self._delay_after(error, self._clock.monotonic() - started)
+            except (ApiError, BufferOverflowError, MalformedAnswerError) as error:
+                delay = self._delay_after(error)
             else:
-                is_silent = news == self.statistics.events + self.statistics.bookmarks
-                delay = self._delay_after_end(self._clock.monotonic() - started, is_silent=is_silent)
+                delay = self._delay_after_end()
             await asyncio.sleep(delay)
 
     async def _follow(self) -> None:
@@ -274,34 +283,46 @@ class Reflector(Generic[T]):
         if self._initial is None:
             self._sign_of_life = arrived
 
-    def _delay_after_end(self, lived: float, *, is_silent: bool) -> float:
-        """The server ended the watch in good order, as it does every few minutes."""
-        if lived >= STEADY_LIFE:
-            self._backoff.reset()
+    @property
+    def _news(self) -> int:
+        return self.statistics.events + self.statistics.bookmarks
+
+    def _delay_after_end(self) -> float:
+        """The server ended the watch in good order, as it does all the time."""
+        lived = self._note_health()
+        if lived >= SHORT_LIFE:
             self._silent_ends = 0
             return 0.0
-        self._silent_ends = self._silent_ends + 1 if is_silent and lived < SHORT_LIFE else 0
+        if self._news == self._news_before:
+            self._silent_ends += 1
         if self._silent_ends >= SILENT_ENDS_BEFORE_RELIST:
             # Some servers end the watch of a forgotten history at once, without saying that it is gone.
             self._silent_ends = 0
             self.resource_version = ""
         return self._backoff.next_delay()
 
-    def _delay_after(self, error: Exception, lived: float) -> float:
+    def _delay_after(self, error: Exception) -> float:
         self.statistics.failures += 1
+        self.statistics.overflows += isinstance(error, BufferOverflowError)
+        lived = self._note_health()
         was_listing, self._initial = self._initial is not None, None
-        if lived >= STEADY_LIFE:
-            self._backoff.reset()
-        is_first = self._backoff.failures == 0
-        delay = self._backoff.next_delay(error.retry_after if isinstance(error, TooManyRequests) else 0.0)
         if isinstance(error, Gone | Invalid | NotFound):
             self.resource_version = ""
-        if isinstance(error, Invalid) and was_listing:
-            self._streams_lists = False
-        elif was_listing:
+        if was_listing:
             self._failed_streams += 1
-        self.statistics.overflows += isinstance(error, BufferOverflowError)
-        if isinstance(error, Gone | Invalid) and is_first:
+            self._streams_lists = self._streams_lists and not isinstance(error, Invalid)
+        delay = self._backoff.next_delay(error.retry_after if isinstance(error, TooManyRequests) else 0.0)
+        if isinstance(error, Gone | Invalid) and self._may_list_at_once:
+            self._may_list_at_once = False
             delay = 0.0
         self._log.warning("watch lost", error=str(error), kind=type(error).__name__, lived=lived, delay=delay)
         return delay
+
+    def _note_health(self) -> float:
+        """Forgets earlier failures when this connection was of use; returns how long it lived."""
+        lived = self._clock.monotonic() - self._watch_started
+        if lived >= STEADY_LIFE:
+            self._may_list_at_once = True
+        if lived >= STEADY_LIFE or self._news > self._news_before:
+            self._backoff.reset()
+        return lived

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeVar
 
 import msgspec
 from muster_api.objects import ObjectMeta
+
+from muster_kube.errors import KubeError
+
+T = TypeVar("T")
 
 INITIAL_EVENTS_END: Final = "k8s.io/initial-events-end"
 
@@ -42,9 +46,33 @@ class ListPage(msgspec.Struct, frozen=True, gc=False):
     items: tuple[msgspec.Raw, ...] = ()
 
 
-decode_event: Final = msgspec.json.Decoder(WatchEvent).decode
-decode_head: Final = msgspec.json.Decoder(Head).decode
-decode_page: Final = msgspec.json.Decoder(ListPage).decode
+class MalformedAnswerError(KubeError):
+    """What came over the wire is not what the API server sends; the connection is not to be trusted any further."""
+
+
+_EVENT: Final = msgspec.json.Decoder(WatchEvent)
+_HEAD: Final = msgspec.json.Decoder(Head)
+_PAGE: Final = msgspec.json.Decoder(ListPage)
+
+
+def decode_event(line: bytes) -> WatchEvent:
+    return _decoded(_EVENT, line)
+
+
+def decode_head(raw: msgspec.Raw) -> Head:
+    return _decoded(_HEAD, raw)
+
+
+def decode_page(body: bytes) -> ListPage:
+    return _decoded(_PAGE, body)
+
+
+def _decoded(decoder: msgspec.json.Decoder[T], data: bytes | msgspec.Raw) -> T:
+    # An error of its own: a subscriber may raise msgspec's for reasons that have nothing to do with the wire.
+    try:
+        return decoder.decode(data)
+    except msgspec.DecodeError as error:
+        raise MalformedAnswerError(str(error)) from error
 
 
 class LineSplitter:

@@ -44,7 +44,7 @@ class Candidate:
 
 def make_candidate(writer: Writer, namespace: str, identity: str) -> Candidate:
     settings = LeaseSettings(
-        namespace=namespace, name="lock", identity=identity, duration=2.0, renew_deadline=1.5, retry_period=0.2
+        namespace=namespace, name="lock", identity=identity, duration=4.0, renew_deadline=3.0, retry_period=0.3
     )
     return Candidate(LeaderElector(writer, settings))
 
@@ -82,7 +82,7 @@ async def test_one_of_three_leads_and_the_next_follows_a_release_at_once(writer:
         await first.stop()
         assert not first.elector.is_leader
         await until(lambda: any(candidate.is_working for candidate in candidates), "a second leader")
-        assert time.monotonic() - started < 1.5, "a released lease is not waited out"
+        assert time.monotonic() - started < 3.5, "a released lease is not waited out"
         second = next(candidate for candidate in candidates if candidate.is_working)
         assert second.terms == [first.terms[-1] + 1]
         first.task = asyncio.create_task(asyncio.sleep(0))
@@ -97,11 +97,7 @@ async def test_leader_cut_off_stops_before_another_begins(
         await until(lambda: cut_off.is_working, "the first leader")
         async with campaigning(other):
             proxy.faults = Faults(blackhole=frozenset(Direction))
-            overlaps = 0
-            while not other.is_working:
-                overlaps += cut_off.is_working and other.is_working
-                await asyncio.sleep(0.01)
-            assert overlaps == 0
+            await until(lambda: other.is_working, "the second leader")
             assert not cut_off.is_working
             assert not cut_off.elector.is_leader
             assert other.terms[0] > cut_off.terms[0]

@@ -6,10 +6,14 @@ import asyncio
 import json
 import os
 import signal
+import ssl
 import subprocess
 import sys
+from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
+from muster_kube.certificates import make_authority, make_server_certificate
 from muster_kube.probes import Probes
 from muster_kube.serve import HttpServer, Message, Receive, Send, respond
 from muster_kube.supervision import Supervisor, TaskEndedError
@@ -136,6 +140,32 @@ class TestHttpServer:
             assert b"200 OK" in await ask(server.port, get("/readyz"))
             assert b"things_total 1.0" in await ask(server.port, get("/metrics"))
             assert b"content-length: 2" in await ask(server.port, get("/filter"))
+
+    async def test_certificates_are_served_and_replaced_while_running(self, tmp_path: Path) -> None:
+        now = datetime.now(UTC)
+        authority = make_authority("muster", now)
+        serving = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+
+        def load() -> None:
+            leaf = make_server_certificate(authority, ["localhost"], now)
+            (tmp_path / "pem").write_bytes(leaf.certificate + leaf.key)
+            serving.load_cert_chain(tmp_path / "pem")
+
+        async def serial_number() -> object:
+            trusting = ssl.create_default_context(cadata=authority.certificate.decode())
+            _, writer = await asyncio.open_connection("localhost", server.port, ssl=trusting)
+            certificate = writer.get_extra_info("peercert")
+            writer.close()
+            return certificate["serialNumber"]
+
+        load()
+        server = HttpServer(Probes(list, CollectorRegistry()), "127.0.0.1", 0, tls=serving)
+        async with Supervisor() as supervisor:
+            supervisor.start("https", server.run())
+            await server.started.wait()
+            first = await serial_number()
+            load()
+            assert await serial_number() != first
 
     async def test_headers_without_end_are_refused(self) -> None:
         server = HttpServer(Probes(list, CollectorRegistry()), "127.0.0.1", 0)
