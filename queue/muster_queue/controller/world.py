@@ -60,6 +60,7 @@ class World:
         self._pods: dict[str, tuple[Pod, Member | None]] = {}
         self._groups_on: dict[str, set[GroupKey]] = {}
         self._moving_singles: dict[str, str] = {}
+        self._unshaped: dict[str, set[GroupKey]] = {}
 
     # -- what is asked of it --------------------------------------------------------------------------------------
 
@@ -157,7 +158,10 @@ class World:
             changed |= self.capacity.give(group.held.pop(slot).node, (*group.key, slot))
         for slot, placement in wanted.items():
             shape = self.shapes.get(placement.shape)
-            if shape is None or group.held.get(slot) == placement:
+            if shape is None:
+                self._unshaped.setdefault(placement.shape, set()).add(group.key)
+                continue
+            if group.held.get(slot) == placement:
                 continue
             self.capacity.take(placement.node, (*group.key, slot), shape.demand)
             group.held[slot] = placement
@@ -214,8 +218,16 @@ class World:
         previous = (known[0], known[1]) if known is not None and known[1] is not None else None
         member = read_member(pod, previous, self.read_ticket)
         if member.shape and member.shape not in self.shapes:
-            self.shapes[member.shape] = Shape(demand(pod), constraints_of(pod))
+            self._learn_shape(member.shape, pod)
         return member
+
+    def _learn_shape(self, shape: str, pod: Pod) -> None:
+        """Plans may be known before any pod of their shape: only now their slots can take room."""
+        self.shapes[shape] = Shape(demand(pod), constraints_of(pod))
+        for key in self._unshaped.pop(shape, ()):
+            group = self.groups.get(key)
+            if group is not None:
+                self.settle_group(group)
 
     def _file(self, member: Member, before: Member | None) -> None:
         if before is not None and before.label != member.label:
