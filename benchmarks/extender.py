@@ -1,0 +1,254 @@
+"""CPU of the extender per pod for filter + bind, and latency of filter, with a thousand candidate nodes.
+
+Drives the real process against a real API server in kube-scheduler's place: filter calls one after the other, each with
+all node names in an order of its own, bind calls beside them on connections of their own, held until the gang is whole.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import base64
+import json
+import random
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import msgspec
+from machine import cpu_seconds_of_tree, describe
+from muster_api.names import BIND_MARKER, GANG_LABEL, GPU_RESOURCE, MANAGED_LABEL, MEMBER_MARKER, RELEASE_ANNOTATION
+from muster_api.tickets import Ticket, parse_epoch, sign
+from muster_kube.session import ApiSession
+from muster_local.cluster import Cluster
+
+NAMESPACE = "extender-benchmark"
+GOAL_CPU_MS, GOAL_FILTER_P99_MS = 1.2, 5.0
+WRITERS = 32
+SETTLE_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class Gang:
+    """One gang and where each of its members goes."""
+
+    id: str
+    name: str
+    nodes: list[str]
+
+    def manifest(self) -> dict[str, Any]:
+        size = len(self.nodes)
+        return {
+            "apiVersion": "aiplatform.example.com/v1alpha1",
+            "kind": "Gang",
+            "metadata": {"name": self.name, "namespace": NAMESPACE},
+            "spec": {"id": self.id, "members": size, "minMembers": size},
+        }
+
+    def status(self) -> dict[str, Any]:
+        plan = [{"node": node, "slots": str(slot)} for slot, node in enumerate(self.nodes)]
+        return {"phase": "Released", "epoch": "1-1", "reservation": {"term": 1, "seq": 1}, "plan": plan}
+
+    def pods(self, key: bytes) -> Iterator[dict[str, Any]]:
+        for slot, node in enumerate(self.nodes):
+            ticket = sign(key, NAMESPACE, Ticket(self.id, parse_epoch("1-1"), slot, node))
+            resources = {"cpu": "1", "memory": "1Gi"} | dict.fromkeys((GPU_RESOURCE, MEMBER_MARKER, BIND_MARKER), "1")
+            yield {
+                "apiVersion": "v1",
+                "kind": "Pod",
+                "metadata": {
+                    "name": f"{self.name}-{slot}",
+                    "namespace": NAMESPACE,
+                    "labels": {GANG_LABEL: self.name},
+                    "annotations": {RELEASE_ANNOTATION: ticket},
+                },
+                "spec": {
+                    "containers": [
+                        {"name": "main", "image": "none", "resources": {"requests": resources, "limits": resources}}
+                    ]
+                },
+            }
+
+
+@dataclass
+class Figures:
+    """What one run gave."""
+
+    pods: int
+    cpu_seconds: float = 0.0
+    wall_seconds: float = 0.0
+    filters: list[float] = field(default_factory=list)
+
+    @property
+    def cpu_ms_per_pod(self) -> float:
+        return self.cpu_seconds * 1000 / self.pods
+
+    def filter_ms(self, quantile: float) -> float:
+        return sorted(self.filters)[int(quantile * (len(self.filters) - 1))] * 1000
+
+
+def make_gangs(count: int, size: int, nodes: list[str]) -> list[Gang]:
+    """Gangs spread over the nodes one after the other."""
+    letters = "abcdefghijklmnopqrstuvwxyz234567"
+    places = iter(range(count * size))
+    return [
+        Gang(
+            "".join(random.choices(letters, k=16)),
+            f"pods-g{number}",
+            [nodes[next(places) % len(nodes)] for _ in range(size)],
+        )
+        for number in range(count)
+    ]
+
+
+async def prepare(session: ApiSession, gangs: list[Gang]) -> dict[str, bytes]:
+    """Creates pods before the namespace is managed, so that nobody has to play webhook; returns them as listed."""
+    secret = json.loads(await session.get("/api/v1/namespaces/muster-system/secrets/muster-release-key"))
+    key = base64.b64decode(secret["data"]["current"])
+    await create(session, "/api/v1/namespaces", {"kind": "Namespace", "metadata": {"name": NAMESPACE}})
+    account = f"/api/v1/namespaces/{NAMESPACE}/serviceaccounts"
+    await create(session, account, {"kind": "ServiceAccount", "metadata": {"name": "default"}}, may_exist=True)
+    await patch(
+        session, "/apis/aiplatform.example.com/v1alpha1/placementterms/default", {"spec": {"term": 1, "seq": 1}}
+    )
+    todo = iter([pod for gang in gangs for pod in gang.pods(key)])
+    await asyncio.gather(*(create_each(session, todo) for _ in range(WRITERS)))
+    path = f"/apis/aiplatform.example.com/v1alpha1/namespaces/{NAMESPACE}/gangs"
+    for gang in gangs:
+        await create(session, path, gang.manifest())
+        await patch(session, f"{path}/{gang.name}/status", {"status": gang.status()})
+    await patch(session, f"/api/v1/namespaces/{NAMESPACE}", {"metadata": {"labels": {MANAGED_LABEL: "true"}}})
+    listed = json.loads(await session.list(f"/api/v1/namespaces/{NAMESPACE}/pods"))
+    return {pod["metadata"]["uid"]: as_scheduler_sends(pod) for pod in listed["items"]}
+
+
+def as_scheduler_sends(pod: dict[str, Any]) -> bytes:
+    """kube-scheduler's cache drops managedFields."""
+    pod["metadata"].pop("managedFields", None)
+    return msgspec.json.encode(pod)
+
+
+async def create_each(session: ApiSession, todo: Iterator[dict[str, Any]]) -> None:
+    for pod in todo:
+        await create(session, f"/api/v1/namespaces/{NAMESPACE}/pods", pod)
+
+
+async def create(session: ApiSession, path: str, body: Any, *, may_exist: bool = False) -> None:
+    try:
+        await session.request("POST", path, body=msgspec.json.encode(body))
+    except Exception as error:
+        if not may_exist or "AlreadyExists" not in str(error):
+            raise
+
+
+async def patch(session: ApiSession, path: str, body: Any) -> None:
+    kind = "application/merge-patch+json"
+    await session.request("PATCH", path, body=msgspec.json.encode(body), content_type=kind)
+
+
+class Scheduler:
+    """Calls filter serially over one connection and holds binds on others, like kube-scheduler."""
+
+    def __init__(self, url: str, nodes: list[str], figures: Figures) -> None:
+        self._host, _, port = url.removeprefix("http://").partition(":")
+        self._port = int(port)
+        self._nodes = nodes
+        self._figures = figures
+
+    async def run(self, pods: dict[str, bytes]) -> None:
+        reader, writer = await asyncio.open_connection(self._host, self._port, limit=1 << 22)
+        # kube-scheduler keeps two idle connections to a host: under mass binds nearly each call opens its own.
+        connector = aiohttp.TCPConnector(limit=0, force_close=True)
+        binds = []
+        async with aiohttp.ClientSession(f"http://{self._host}:{self._port}", connector=connector) as session:
+            for pod in pods.values():
+                node = await self._filter(reader, writer, pod)
+                binds.append(asyncio.create_task(bind(session, pod, node)))
+            await asyncio.gather(*binds)
+        writer.close()
+
+    async def _filter(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, pod: bytes) -> str:
+        random.shuffle(self._nodes)
+        body = b'{"Pod":%b,"Nodes":null,"NodeNames":%b}' % (pod, msgspec.json.encode(self._nodes))
+        head = f"POST /filter HTTP/1.1\r\nHost: {self._host}\r\nContent-Type: application/json\r\n"
+        request = f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
+        began = time.perf_counter()
+        writer.write(request)
+        headers = await reader.readuntil(b"\r\n\r\n")
+        length = int(headers.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
+        answer = await reader.readexactly(length)
+        self._figures.filters.append(time.perf_counter() - began)
+        result = json.loads(answer)
+        if len(result["NodeNames"]) != 1:
+            raise SystemExit(f"filter did not accept: {answer[:300]!r}")
+        return str(result["NodeNames"][0])
+
+
+async def bind(session: aiohttp.ClientSession, pod: bytes, node: str) -> None:
+    metadata = msgspec.json.decode(pod)["metadata"]
+    body = {"PodName": metadata["name"], "PodNamespace": NAMESPACE, "PodUID": metadata["uid"], "Node": node}
+    async with session.post("/bind", json=body) as answer:
+        result = await answer.json()
+        if result["Error"]:
+            raise SystemExit(f"bind failed: {result}")
+
+
+async def drive(cluster: Cluster, gangs: list[Gang], nodes: list[str]) -> Figures:
+    figures = Figures(sum(len(gang.nodes) for gang in gangs))
+    async with await ApiSession.connect(cluster.kubeconfig(), connection_limit=WRITERS, timeout=60) as session:
+        pods = await prepare(session, gangs)
+    await asyncio.sleep(SETTLE_SECONDS)
+    pid = cluster.pid("extender")
+    cpu, began = cpu_seconds_of_tree(pid), time.monotonic()
+    await Scheduler(cluster.url("extender"), nodes, figures).run(pods)
+    figures.wall_seconds = time.monotonic() - began
+    # The watch still brings what the last bindings changed.
+    await asyncio.sleep(SETTLE_SECONDS)
+    figures.cpu_seconds = cpu_seconds_of_tree(pid) - cpu
+    return figures
+
+
+def node_names(cluster: Cluster) -> list[str]:
+    listed = cluster.client.get("/api/v1/nodes")
+    return [node["metadata"]["name"] for node in listed["items"]]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--nodes", type=int, default=1000)
+    parser.add_argument("--gangs", type=int, default=100)
+    parser.add_argument("--size", type=int, default=20)
+    options = parser.parse_args()
+    print(describe(), flush=True)
+    with tempfile.TemporaryDirectory(prefix="muster-extender-benchmark-") as folder:
+        cluster = Cluster(Path(folder))
+        try:
+            cluster.up(nodes=options.nodes, bare=True, without=("webhook", "controller", "kube-scheduler"))
+            nodes = node_names(cluster)
+            figures = asyncio.run(drive(cluster, make_gangs(options.gangs, options.size, nodes), nodes))
+        finally:
+            cluster.down(purge=True)
+    report(figures, options)
+    return 0
+
+
+def report(figures: Figures, options: argparse.Namespace) -> None:
+    print(f"{options.gangs} gangs x {options.size} pods, {options.nodes} candidate nodes a call, not pinned")
+    print(
+        f"extender CPU for filter + barrier + bind, with its watches: {figures.cpu_ms_per_pod:.2f} ms a pod "
+        f"(goal {GOAL_CPU_MS})"
+    )
+    print(
+        f"filter as its caller sees it: p50 {figures.filter_ms(0.5):.2f} ms, p99 {figures.filter_ms(0.99):.2f} ms "
+        f"(goal {GOAL_FILTER_P99_MS}), worst {figures.filter_ms(1.0):.2f} ms"
+    )
+    print(f"{figures.pods} pods in {figures.wall_seconds:.1f} s", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
