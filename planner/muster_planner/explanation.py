@@ -9,7 +9,7 @@ from muster_planner.placement import best_attempt, largest_first
 from muster_planner.policy import Policy
 from muster_planner.request import GangRequest
 from muster_planner.reservation import Explanation
-from muster_planner.shortage import explain_never, explain_now, required
+from muster_planner.shortage import explain_never, explain_now
 from muster_planner.snapshot import Snapshot
 from muster_planner.verdict import Verdict
 from muster_planner.wording import members_text, number
@@ -24,16 +24,25 @@ def explain_held(request: GangRequest, policy: Policy, now: float) -> Explanatio
 def explain_unplaced(snapshot: Snapshot, request: GangRequest, policy: Policy, now: float) -> Explanation:
     """Why a gang that was tried has no place in this room."""
     largest = largest_first(request.groups, policy)
-    order = [position for position in largest if required(request, position)] or largest
-    for position in order:
-        verdict = explain_no_match(snapshot, request, request.groups[position], now)
-        if verdict:
-            return _explanation(request, verdict)
-    verdict = explain_never(snapshot, request, order)
+    verdict = _shut_out(snapshot, request, largest, now) or explain_never(snapshot, request, largest)
     if verdict is None:
         attempt = best_attempt(snapshot, request, policy, now)
-        verdict = explain_now(snapshot, request, order, attempt, now)
+        verdict = explain_now(snapshot, request, largest, attempt, now)
     return _explanation(request, verdict)
+
+
+def _shut_out(snapshot: Snapshot, request: GangRequest, order: list[int], now: float) -> Verdict | None:
+    """The constraint that shuts out so many members that the others are too few.
+
+    Constraints that last are blamed only where they alone are enough; health may mend.
+    """
+    verdicts = {position: explain_no_match(snapshot, request, request.groups[position], now) for position in order}
+    shut = {position: verdict for position, verdict in verdicts.items() if verdict}
+    for_good = {position: verdict for position, verdict in shut.items() if verdict.permanent}
+    for found in (for_good, shut):
+        if request.members - sum(request.groups[position].count for position in found) < request.minimum:
+            return min(found.values(), key=lambda verdict: verdict.permanent != (found is for_good))
+    return None
 
 
 def _incomplete(request: GangRequest) -> Verdict | None:

@@ -20,15 +20,14 @@ def required(request: GangRequest, position: int) -> int:
 
 def explain_never(snapshot: Snapshot, request: GangRequest, order: list[int]) -> Verdict | None:
     """Why the gang would not fit on empty, healthy nodes either; None when that cannot be ruled out."""
-    most = {}
+    reachable = 0
     for position in order:
-        group = request.groups[position]
+        group, wanted = request.groups[position], required(request, position)
         mask = lasting_match(snapshot.nodes, group.constraints)
-        most[position] = int(fits(snapshot, snapshot.allocatable, group, mask).sum())
-        if most[position] < required(request, position):
-            return _never(_never_fits(snapshot, group, mask, required(request, position), most[position]))
-    others = sum(group.count for position, group in enumerate(request.groups) if position not in most)
-    reachable = others + sum(min(most[position], request.groups[position].count) for position in order)
+        most = int(fits(snapshot, snapshot.allocatable, group, mask).sum())
+        if most < wanted:
+            return _never(_never_fits(snapshot, group, mask, wanted, most))
+        reachable += min(most, group.count)
     if reachable < request.minimum:
         return _never(f"{request.minimum} members are needed, the nodes that match have places for {reachable} in all")
     return _never_in_sum(snapshot, request)
@@ -36,17 +35,23 @@ def explain_never(snapshot: Snapshot, request: GangRequest, order: list[int]) ->
 
 def explain_now(snapshot: Snapshot, request: GangRequest, order: list[int], attempt: Attempt, now: float) -> Verdict:
     """What is missing at this moment for a gang that could fit some day."""
-    placed = [int(count.sum()) for count in attempt.counts]
-    short = next((position for position in order if placed[position] < required(request, position)), None)
-    if short is None:
-        short = next((p for p in order if placed[p] < request.groups[p].count), order[0])
     if attempt.members >= request.minimum:
         return Verdict(Reason.PENDING_EVALUATION, "room was found only after others had theirs; the next cycle uses it")
+    short = _short_group(snapshot, request, order, attempt, now)
     group = request.groups[short]
     mask = usable(snapshot, request, group, now)
     fitting = f"{attempt.members} of {_wanted(request)} fit: {_each(request, group)}"
     message = f"{fitting}; {_supply(snapshot, request, short, mask)}{_left_out(snapshot, group, mask)}"
     return Verdict(Reason.INSUFFICIENT_RESOURCES, message)
+
+
+def _short_group(snapshot: Snapshot, request: GangRequest, order: list[int], attempt: Attempt, now: float) -> int:
+    """The group to talk about: the first that lacks members the gang cannot start without, else that lacks any."""
+    placed = [int(count.sum()) for count in attempt.counts]
+    lacking = [position for position in order if placed[position] < required(request, position)]
+    surplus = [position for position in order if placed[position] < request.groups[position].count]
+    open_to_some = [p for p in surplus if usable(snapshot, request, request.groups[p], now).any()]
+    return (*lacking, *open_to_some, *surplus)[0]
 
 
 def _never(message: str) -> Verdict:
