@@ -15,7 +15,7 @@ from urllib.parse import quote, urlsplit
 
 import yaml
 
-from muster_local.errors import ApiError
+from muster_local.errors import ApiError, ApiUnreachableError
 
 FIELD_MANAGER = "muster-local"
 APPLY_PATCH = "application/apply-patch+yaml"
@@ -104,7 +104,11 @@ class ApiClient:
         """One request and its decoded answer; a refusal becomes an ApiError."""
         body = None if document is None else json.dumps(document).encode()
         headers = self._headers | ({"Content-Type": content_type} if body is not None else {})
-        status, data = self._exchange(method, path, body, headers)
+        try:
+            status, data = self._exchange(method, path, body, headers)
+        except (OSError, http.client.HTTPException) as error:
+            text = f"the API server at {self._host}:{self._port} does not answer: {error}"
+            raise ApiUnreachableError(text) from error
         if status >= http.client.BAD_REQUEST:
             raise ApiError(status, method, path, _message(data))
         return json.loads(data) if data[:1] in (b"{", b"[") else data.decode()

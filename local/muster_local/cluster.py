@@ -22,7 +22,7 @@ from muster_local.instance import Instance, state_layout
 from muster_local.launcher import runs
 from muster_local.layout import cache_dir, default_state_dir
 from muster_local.options import ClusterOptions, with_changes
-from muster_local.ports import claim_block, release_block
+from muster_local.ports import block_is_free, claim_block, release_block
 from muster_local.processes import (
     ProcessRecord,
     await_gone,
@@ -82,16 +82,22 @@ class Cluster:
     def _prepare(self, changes: dict[str, Any]) -> Instance:
         existing = records.load_or_none(self.layout)
         options = with_changes(existing.options if existing else ClusterOptions(), changes)
-        binaries = find_binaries(self._progress)
-        if existing is None:
-            first_port = claim_block(self.layout.root, cache_dir() / "ports")
-            existing = records.new_instance(options, first_port)
-        elif existing.options != options and any(map(is_running, existing.processes.values())):
+        is_up = existing is not None and any(map(is_running, existing.processes.values()))
+        if existing is not None and is_up and existing.options != options:
             raise LocalError("it runs with other options; end it first with `muster local down`")
-        existing.options = options
-        existing.binaries = binaries
-        records.save(self.layout, existing)
-        return existing
+        binaries = find_binaries(self._progress)
+        instance = existing or records.new_instance(options, self._claim_ports())
+        if not is_up and not block_is_free(instance.first_port):
+            # Somebody else took them while this instance was down.
+            instance.first_port = self._claim_ports()
+            instance.ports = records.port_layout(instance.first_port)
+        instance.options = options
+        instance.binaries = binaries
+        records.save(self.layout, instance)
+        return instance
+
+    def _claim_ports(self) -> int:
+        return claim_block(self.layout.root, cache_dir() / "ports")
 
     def down(self, *, purge: bool = False) -> None:
         """Ends every process of the instance; `purge` removes its state as well."""

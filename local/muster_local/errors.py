@@ -6,6 +6,7 @@ LocalError
 ├── ComponentFailedError
 ├── InstanceMissingError
 ├── ApiError
+├── ApiUnreachableError
 └── ManifestsMissingError
 """
 
@@ -34,6 +35,10 @@ class InstanceMissingError(LocalError):
 
 class ManifestsMissingError(LocalError):
     """Neither the source tree nor the installed package has the manifests."""
+
+
+class ApiUnreachableError(LocalError):
+    """The API server does not answer: it is not running, or it is paused."""
 
 
 class ApiError(LocalError):

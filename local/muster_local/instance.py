@@ -32,8 +32,12 @@ class Instance(msgspec.Struct, rename="camel", kw_only=True):
 
 def new_instance(options: ClusterOptions, first_port: int) -> Instance:
     """A record with its ports laid out from the claimed block."""
-    ports = {str(name): first_port + offset for name, offset in PORT_OFFSETS.items()}
-    return Instance(options=options, ports=ports, first_port=first_port)
+    return Instance(options=options, ports=port_layout(first_port), first_port=first_port)
+
+
+def port_layout(first_port: int) -> dict[str, int]:
+    """The port of every component inside a claimed block."""
+    return {str(name): first_port + offset for name, offset in PORT_OFFSETS.items()}
 
 
 def load(layout: StateLayout) -> Instance:

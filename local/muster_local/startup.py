@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 import yaml
 
@@ -111,8 +110,9 @@ class Startup:
 
     def _launch_and_await(self, components: Sequence[Component], overrides: Overrides) -> None:
         self._launch(components, overrides)
-        with ThreadPoolExecutor() as pool:
-            list(pool.map(lambda name: await_launched(name, self._instance, self._layout), components))
+        # One after the other: they start side by side all the same, and the first one that fails ends the wait.
+        for component in components:
+            await_launched(component, self._instance, self._layout)
 
     def _launch(self, components: Sequence[Component], overrides: Overrides) -> None:
         for component in components:

@@ -7,7 +7,7 @@ import msgspec
 from muster_local import nodes
 from muster_local.api_client import ApiClient
 from muster_local.components import START_ORDER, Component
-from muster_local.errors import ApiError
+from muster_local.errors import ApiError, ApiUnreachableError
 from muster_local.instance import Instance
 from muster_local.launcher import runs
 from muster_local.layout import StateLayout
@@ -69,7 +69,7 @@ def _count_nodes(layout: StateLayout, instance: Instance) -> NodeCounts:
     client = ApiClient.from_kubeconfig(layout.kubeconfig("admin"))
     try:
         return NodeCounts(simulated=len(nodes.node_names(client)), process=0)
-    except (ApiError, OSError):
+    except (ApiError, ApiUnreachableError):
         return NodeCounts(simulated=0, process=0)
     finally:
         client.close()

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import http.client
 import signal
+import socket
 import ssl
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -179,6 +181,28 @@ def test_down_ends_everything_and_up_brings_it_back(tmp_path: Path) -> None:
     finally:
         cluster.down(purge=True)
     assert not cluster.layout.root.exists()
+
+
+def test_ports_that_somebody_took_meanwhile_are_given_up(tmp_path: Path) -> None:
+    cluster = start_cluster(tmp_path / "moved", muster=False, nodes=1)
+    try:
+        before = cluster.url("etcd")
+        cluster.down()
+        with closing(socket.create_server(("127.0.0.1", int(before.rpartition(":")[2])))):
+            cluster.up()
+        assert cluster.url("etcd") != before
+        assert cluster.node_names() == ["node-0"]
+    finally:
+        cluster.down(purge=True)
+
+
+def test_an_api_server_that_is_away_is_named(plain: Cluster) -> None:
+    plain.stop("kube-apiserver")
+    with pytest.raises(LocalError, match="does not answer"):
+        plain.node_names()
+    assert plain.status().nodes.simulated == 0
+    plain.start("kube-apiserver")
+    assert plain.status().nodes.simulated == 2
 
 
 def test_a_start_that_fails_says_why_and_leaves_nothing_running(tmp_path: Path) -> None:
