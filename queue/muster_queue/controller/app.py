@@ -104,10 +104,8 @@ class Controller:
         writer = Writer(session, concurrency=64)
         self._hands = Hands(
             world=self._world,
-            gangs=GangWriter(session, writer),
-            tickets=TicketWriter(
-                writer, self._key.current, self._world.see_pod_answer, lambda: self._elector.is_leader
-            ),
+            gangs=GangWriter(session, writer, self._is_leader),
+            tickets=TicketWriter(writer, self._key.current, self._world.see_pod_answer, self._is_leader),
             pods=Writer(session, concurrency=16),
             reporter=Reporter(self._recorder),
             metrics=self._metrics,
@@ -151,6 +149,9 @@ class Controller:
         finally:
             self._metrics.leader.set(0)
             self._world.forget_intentions()
+
+    def _is_leader(self) -> bool:
+        return self._elector.is_leader
 
     async def _wait_synced(self) -> None:
         await asyncio.gather(*(reflector.synced.wait() for reflector in self._reflectors.all()))

@@ -124,6 +124,8 @@ def _running_report(view: GangView) -> Report:
     if is_short(roster, view.minimum):
         text = f"{_bound_text(view)}; too few are left since members failed or were deleted"
         return Report(Reason.GANG_BROKEN, text, present, bound)
+    if not bound and roster.going:
+        return Report(Reason.MEMBER_DELETED, f"{len(roster.going)} members are being deleted", present, bound)
     if not bound:
         return Report(Reason.FINISHED, f"{len(roster.ended)} members have ended, none runs", present, bound)
     return Report(Reason.SCHEDULED, _bound_text(view), present, bound)

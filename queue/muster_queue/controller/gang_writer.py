@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from base64 import b32encode
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -47,9 +48,10 @@ class Written:
 class GangWriter:
     """Each write ends with certainty: it is repeated until it is known to have happened, or to be out of date."""
 
-    def __init__(self, session: ApiSession, writer: Writer) -> None:
+    def __init__(self, session: ApiSession, writer: Writer, may_write: Callable[[], bool]) -> None:
         self._session = session
         self._writer = writer
+        self._may_write = may_write
 
     async def move(self, gang: Gang, status: GangStatus) -> Written:
         """Replaces the status if nobody has touched the Gang since."""
@@ -57,6 +59,7 @@ class GangWriter:
         body = msgspec.json.encode(_status_body(gang, status))
         pauses = Backoff(0.1, LONGEST_PAUSE)
         while True:
+            self._check()
             try:
                 return Written(True, _gang(await self._writer.replace_status(path, body)))
             except NotFound:
@@ -70,6 +73,7 @@ class GangWriter:
 
     async def create(self, first: Member) -> Gang | None:
         """A new incarnation of the gang that this member speaks for; None where the watch will tell of it."""
+        self._check()
         try:
             return _gang(await self._writer.create(GANGS.in_namespace(first.namespace).collection, _new_body(first)))
         except (AlreadyExists, AmbiguousWrite):
@@ -77,6 +81,7 @@ class GangWriter:
 
     async def delete(self, gang: Gang) -> bool:
         """Deletes exactly this state of this incarnation; false where it has moved on."""
+        self._check()
         metadata = gang.metadata
         path = GANGS.object_path(metadata.namespace, metadata.name)
         try:
@@ -114,6 +119,7 @@ class GangWriter:
         body = _fence_body(known, fence)
         pauses = Backoff(0.1, LONGEST_PAUSE)
         while True:
+            self._check()
             try:
                 if known is None:
                     return _term(await self._writer.create(PLACEMENT_TERMS.collection, body))
@@ -127,6 +133,11 @@ class GangWriter:
             except (Unavailable, TooManyRequests) as error:
                 log.warning("fence not raised yet", error=str(error))
                 await asyncio.sleep(pauses.next_delay())
+
+    def _check(self) -> None:
+        # Saves work only: what a process writes that slept past its lease fails its compare-and-swap.
+        if not self._may_write():
+            raise LostFenceError("not leading any more")
 
     async def _look(self, gang: Gang, status: GangStatus) -> Written:
         """Who was first: somebody else, or this very write before its answer was lost."""

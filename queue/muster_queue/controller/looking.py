@@ -24,6 +24,7 @@ from muster_queue.controller.views import GangView, sight
 from muster_queue.controller.world import World
 
 UNMADE = Gang()
+MOST_LESSONS = 10_000
 
 
 @dataclass(slots=True)
@@ -84,6 +85,7 @@ class Looker:
         self._timings: dict[GroupKey, Timing] = {}
         self._single_timings: dict[str, SingleTiming] = {}
         self._lessons: dict[str, Lesson] = {}
+        self._gang_lessons: dict[GroupKey, tuple[str, Lesson]] = {}
         self._taught_by: dict[str, str] = {}
 
     def fitness(self) -> Fitness:
@@ -100,7 +102,7 @@ class Looker:
         decision = decide(view, self._patience, now)
         for uid, abort in decision.lessons.items():
             self.teach(uid, abort, group.members[uid].ticket_text, now)
-        return GroupLook(group, view, decision, self._gang_lesson(group.gang, now))
+        return GroupLook(group, view, decision, self._gang_lesson(group.key, group.gang, now))
 
     def look_at_single(self, member: Member, fitness: Fitness, now: float) -> SingleLook:
         timing = advance_single(self._single_timings.get(member.uid), member, now)
@@ -117,22 +119,24 @@ class Looker:
         """Learn from a place that failed outside a Gang's own aborts, once per occasion."""
         if self._taught_by.get(uid) == occasion:
             return
+        if len(self._lessons) > MOST_LESSONS:
+            self._lessons = {uid: lesson for uid, lesson in self._lessons.items() if self._world.member(uid)}
+            self._taught_by = {uid: text for uid, text in self._taught_by.items() if uid in self._lessons}
         self._taught_by[uid] = occasion
         known = self.lesson(uid)
         self._lessons[uid] = learn(known, Aborts(count=known.seen + 1, last=abort), now)
 
     def give_everyone_another_try(self, now: float) -> bool:
         """The nodes have changed: what was hopeless may fit; true when that concerns somebody."""
-        changed = False
-        for uid, lesson in self._lessons.items():
-            fresh = give_another_try(lesson, now)
-            if fresh is not lesson:
-                self._lessons[uid] = fresh
-                changed = True
+        lessons = {uid: give_another_try(lesson, now) for uid, lesson in self._lessons.items()}
+        of_gangs = {key: (uid, give_another_try(lesson, now)) for key, (uid, lesson) in self._gang_lessons.items()}
+        changed = lessons != self._lessons or of_gangs != self._gang_lessons
+        self._lessons, self._gang_lessons = lessons, of_gangs
         return changed
 
     def forget_group(self, key: GroupKey) -> None:
         self._timings.pop(key, None)
+        self._gang_lessons.pop(key, None)
 
     def forget_single(self, uid: str) -> None:
         self._single_timings.pop(uid, None)
@@ -155,10 +159,10 @@ class Looker:
         self._timings[group.key] = timing
         return replace(view, timing=timing)
 
-    def _gang_lesson(self, gang: Gang, now: float) -> Lesson:
-        uid = gang.metadata.uid
-        lesson = learn(self.lesson(uid), gang.status.aborts, now)
+    def _gang_lesson(self, key: GroupKey, gang: Gang, now: float) -> Lesson:
+        uid, known = self._gang_lessons.get(key, ("", NOTHING_LEARNT))
+        lesson = learn(known if uid == gang.metadata.uid else NOTHING_LEARNT, gang.status.aborts, now)
         if gang.status.phase is GangPhase.RUNNING:
             lesson = forgive(lesson)
-        self._lessons[uid] = lesson
+        self._gang_lessons[key] = (gang.metadata.uid, lesson)
         return lesson

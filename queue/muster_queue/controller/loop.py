@@ -151,6 +151,7 @@ class Leader:
             self._backlog.drop(key)
             if group is None:
                 self._looker.forget_group(key)
+                self._teller.forget_group(key)
                 self._attention.forget(key)
             return
         look = self._looker.look_at_group(group, fitness, now)
@@ -177,6 +178,7 @@ class Leader:
         if attention.has_new_nodes:
             attention.has_new_nodes = False
             if self._looker.give_everyone_another_try(now):
+                # Their requests carry the old lessons until they are looked at again.
                 for owner in self._backlog.owners():
                     attention.recheck(owner, 0.0)
         is_time = attention.plan_at is not None and now >= attention.plan_at

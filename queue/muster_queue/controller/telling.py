@@ -12,6 +12,7 @@ from muster_planner.reservation import Explanation
 from muster_queue.controller import statuses
 from muster_queue.controller.attention import Attention
 from muster_queue.controller.backlog import GangTarget, GrowthTarget, Owner, SingleTarget, Target
+from muster_queue.controller.groups import GroupKey
 from muster_queue.controller.looking import GroupLook, SingleLook
 from muster_queue.controller.performing import Hands, Performer
 from muster_queue.controller.reporting import PODS_TOLD, PROGRESS_INTERVAL, Pacing, difference
@@ -80,6 +81,9 @@ class Teller:
             self._attention.recheck(member.uid, left)
         else:
             self._hands.reporter.tell_pod(member, report)
+
+    def forget_group(self, key: GroupKey) -> None:
+        self._pacing.written(key)
 
     def forget_single(self, uid: str) -> None:
         self._single_since.pop(uid, None)

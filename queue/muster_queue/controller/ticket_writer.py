@@ -20,6 +20,8 @@ from muster_queue.controller.gang_writer import LostFenceError
 from muster_queue.controller.members import Member, Stage
 
 TRIES: Final = 5
+WORKERS: Final = 32
+"""Of one gang at once, so that a large one leaves room for the others."""
 FIRST_PAUSE: Final = 0.1
 
 _pod = msgspec.json.Decoder(Pod).decode
@@ -90,7 +92,7 @@ class TicketWriter:
                     await after_each()
 
         async with asyncio.TaskGroup() as workers:
-            for _ in range(16):
+            for _ in range(WORKERS):
                 workers.create_task(work())
         return done
 

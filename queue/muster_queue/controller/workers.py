@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import structlog
 
-from muster_kube.errors import KubeError
+from muster_kube.errors import Invalid, KubeError
 from muster_queue.controller.attention import Attention
 from muster_queue.controller.backlog import Owner
 from muster_queue.controller.gang_writer import LostFenceError
@@ -59,7 +59,7 @@ class Workers:
             raise
         except KubeError as error:
             log.warning("step failed", owner=owner, error=str(error))
-            pause = AFTER_API_ERROR
+            pause = AFTER_POISON if isinstance(error, Invalid) else AFTER_API_ERROR
         except Exception:
             self._set_aside(owner)
             pause = AFTER_POISON
