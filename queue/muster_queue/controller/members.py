@@ -92,12 +92,12 @@ class Member(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 
     @property
     def is_terminal(self) -> bool:
-        return self.stage in (Stage.SUCCEEDED, Stage.FAILED)
+        return self.stage is Stage.SUCCEEDED or self.stage is Stage.FAILED
 
     @property
     def is_unbound(self) -> bool:
         """Whether it still needs a place: live, and on no node yet."""
-        return not self.deleting and self.stage in (Stage.GATED, Stage.OPEN)
+        return not self.deleting and (self.stage is Stage.GATED or self.stage is Stage.OPEN)
 
     def holds(self, gang_id: str, epoch: str) -> bool:
         """Whether its ticket is for this very try of this very gang."""

@@ -12,7 +12,7 @@ from muster_queue.controller.members import Member, Problem, Stage
 
 @dataclass(frozen=True, slots=True)
 class Roster:
-    """The pods of one gang, sorted out; `counted` are live, in order, and never more than the gang's size."""
+    """The pods of one gang, sorted out; `counted` are live and never more than the gang's size."""
 
     counted: tuple[Member, ...] = ()
     surplus: tuple[Member, ...] = ()
@@ -64,8 +64,9 @@ def call_roll(members: Iterable[Member], spec: GangSpec, epoch: str, finished: i
             refused.append((member, problem))
         else:
             live.append(member)
-    live.sort(key=lambda member: _rank(member, spec.id, epoch))
     size = spec.members
+    if len(live) > size:
+        live.sort(key=lambda member: _rank(member, spec.id, epoch))
     return Roster(tuple(live[:size]), tuple(live[size:]), tuple(refused), tuple(ended), tuple(going), finished)
 
 
