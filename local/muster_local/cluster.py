@@ -67,9 +67,10 @@ class Cluster:
         `options` are the fields of ClusterOptions, remembered for later starts; `env` maps a component to
         variables for this start only.
         """
+        binaries = find_binaries(self._progress)
         self.layout.make()
         with self._locked():
-            instance = self._prepare(options)
+            instance = self._prepare(options, binaries)
             before = dict(instance.processes)
             try:
                 Startup(self.layout, instance, self._progress).run(env or {})
@@ -79,13 +80,12 @@ class Cluster:
             finally:
                 records.save(self.layout, instance)
 
-    def _prepare(self, changes: dict[str, Any]) -> Instance:
+    def _prepare(self, changes: dict[str, Any], binaries: dict[str, str]) -> Instance:
         existing = records.load_or_none(self.layout)
         options = with_changes(existing.options if existing else ClusterOptions(), changes)
         is_up = existing is not None and any(map(is_running, existing.processes.values()))
         if existing is not None and is_up and existing.options != options:
             raise LocalError("it runs with other options; end it first with `muster local down`")
-        binaries = find_binaries(self._progress)
         instance = existing or records.new_instance(options, self._claim_ports())
         if not is_up and not block_is_free(instance.first_port):
             # Somebody else took them while this instance was down.

@@ -60,18 +60,20 @@ def examine(layout: StateLayout) -> list[Finding]:
 
 def _programs() -> list[Finding]:
     found = usable_candidates(candidates(os.environ))
-    return [_program(program, found.get(program)) for program in PROGRAMS]
+    places = {program: _place(program, found.get(program)) for program in PROGRAMS}
+    findings = [Finding(program, Verdict.GOOD, place) for program, place in places.items() if place]
+    missing = [program for program, place in places.items() if not place]
+    if missing:
+        findings.append(Finding(", ".join(missing), Verdict.BAD, "neither found nor built", ways_out(missing)))
+    return findings
 
 
-def _program(program: str, found: Path | None) -> Finding:
+def _place(program: str, found: Path | None) -> str:
     if found is not None:
-        return Finding(program, Verdict.GOOD, str(found))
-    built = built_path(program)
-    if built.exists():
-        return Finding(program, Verdict.GOOD, f"built, {built}")
-    if shutil.which("go"):
-        return Finding(program, Verdict.GOOD, "not there yet; the first start builds it")
-    return Finding(program, Verdict.BAD, "neither found nor built", ways_out([program]))
+        return str(found)
+    if built_path(program).exists():
+        return f"built, {built_path(program)}"
+    return "not there yet; the first start builds it" if shutil.which("go") else ""
 
 
 def _go() -> Finding:
