@@ -9,8 +9,15 @@ from bones.stage import Stage
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("judge")]
 
 
+def _fill_in_part(stage: Stage) -> None:
+    """One node of four GPUs, two of them taken."""
+    stage.add_nodes(1, gpus=4)
+    stage.create(stage.pod("blocker", gpus=2))
+    stage.wait_pod_bound("blocker")
+
+
 def test_get_gangs_shows_phase_numbers_and_reason(stage: Stage, kubectl: Kubectl) -> None:
-    stage.add_nodes(1, gpus=2)
+    _fill_in_part(stage)
     stage.create_gang("waits", 3)
     stage.wait_reason("waits", "InsufficientResources")
     stage.create(*stage.gang_pods("incomplete", 3, count=2))
@@ -35,7 +42,7 @@ def test_describe_tells_why_something_waits(stage: Stage, kubectl: Kubectl) -> N
 
 def test_describe_of_a_single_pod_tells_why_it_waits(stage: Stage, kubectl: Kubectl) -> None:
     """A gang of one has no Gang object: its event is where a person looks."""
-    stage.add_nodes(1, gpus=2)
+    _fill_in_part(stage)
     stage.create(stage.pod("large", gpus=3))
     stage.kube.wait_for(
         "events",
@@ -63,6 +70,6 @@ def test_delete_frees_the_room_of_a_running_gang(stage: Stage, kubectl: Kubectl)
 def test_delete_of_a_waiting_gang_leaves_nothing_behind(stage: Stage, kubectl: Kubectl) -> None:
     stage.add_nodes(1, gpus=3)
     stage.create_gang("waits", 4)
-    stage.wait_reason("waits", "InsufficientResources")
+    stage.wait_reason("waits", "GangTooLarge")
     kubectl("delete", "pods", "--all", "-n", stage.namespace)
     stage.kube.wait_for("gangs", lambda gangs: not gangs, namespace=stage.namespace)

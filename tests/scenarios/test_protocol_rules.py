@@ -104,7 +104,7 @@ def test_a_job_survives_two_aborts_of_its_gang(stage: Stage, faults: Faults) -> 
 def test_cpu_taken_on_a_planned_node_during_roll_forward(stage: Stage, faults: Faults, kubectl: Kubectl) -> None:
     """Past the repair deadline a gang that cannot be made whole is evicted whole; it never stays in part."""
     stage.add_nodes(3, cpu=2, gpus=1)
-    faults.arm("controller", "", env={"MUSTER_REPAIR_SECONDS": str(REPAIR_SECONDS)})
+    faults.arm("controller", "", env={"MUSTER_REPAIR_DEADLINE": str(REPAIR_SECONDS)})
     faults.arm("extender", "extender.bind.posted@1=kill")
     stage.create_gang("broken", 3, cpu=2)
     faults.wait_dead("extender")
