@@ -28,7 +28,7 @@ class WebhookSettings(BaseSettings):
     webhook_names: tuple[str, ...] = Field(
         default=(), description="JSON list of further host names or addresses for the certificate."
     )
-    certificate_lifetime_seconds: Annotated[float, Field(gt=0)] = Field(
+    certificate_lifetime_seconds: Annotated[float, Field(ge=160)] = Field(
         default=90 * 86400, description="How long a certificate is valid; it is replaced after two thirds."
     )
     certificate_overlap_seconds: Annotated[float, Field(ge=0)] = Field(

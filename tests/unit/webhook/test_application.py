@@ -36,7 +36,11 @@ def call(
         sent.append(message)
 
     scope = {"type": "http", "method": method, "path": path, "headers": JSON_HEADERS if headers is None else headers}
-    asyncio.run(APPLICATION(scope, receive, send))
+
+    async def serve() -> None:
+        await APPLICATION(scope, receive, send)
+
+    asyncio.run(serve())
     return sent[0]["status"], sent[1]["body"]
 
 
