@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from hypothesis import strategies as st
+
 from bones.builders import make_pod
 from bones.reviews import make_review
-from hypothesis import strategies as st
 
 P = "aiplatform.example.com"
 GOOD_POD = make_review(make_pod("p", "ns", gang="g", size=3))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import sys
 
+from pydantic import ValidationError
+
 from muster_kube import process
 from muster_kube.clock import SystemClock
 from muster_kube.probes import Probes
@@ -13,8 +15,6 @@ from muster_kube.serve import HttpServer
 from muster_kube.session import ApiSession
 from muster_kube.supervision import Supervisor
 from muster_kube.writer import Writer
-from pydantic import ValidationError
-
 from muster_webhook.application import make_application
 from muster_webhook.certificate_keeper import CertificateKeeper
 from muster_webhook.certificate_store import CertificateStore
@@ -76,7 +76,8 @@ def _parser() -> argparse.ArgumentParser:
 def _variables() -> str:
     lines = ["environment:", "  KUBECONFIG  the API server and who we are; in a pod, its service account"]
     for name, field in WebhookSettings.model_fields.items():
-        lines.append(f"  MUSTER_{name.upper()}  {field.description} [{field.default}]")
+        default = ",".join(field.default) if isinstance(field.default, tuple) else field.default
+        lines.append(f"  MUSTER_{name.upper()}  {field.description} [{default}]")
     return "\n".join(lines)
 
 

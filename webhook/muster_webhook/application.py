@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping, MutableMapping
 from typing import Any, Final
 
 import structlog
-from muster_kube.serve import JSON_TYPE, TEXT_TYPE, AsgiApp, Receive, Send
 
+from muster_kube.serve import JSON_TYPE, TEXT_TYPE, AsgiApp, Receive, Send
 from muster_webhook.metrics import REQUESTS, SECONDS
 from muster_webhook.reviews import AdmissionRequest, ReviewError, decode_request
 

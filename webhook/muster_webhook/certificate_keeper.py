@@ -6,10 +6,10 @@ import asyncio
 from typing import Final, Protocol
 
 import structlog
+
 from muster_kube.certificates import expires_at
 from muster_kube.clock import Clock
 from muster_kube.errors import KubeError
-
 from muster_webhook.certificate_store import Document
 from muster_webhook.metrics import CERTIFICATE_EXPIRY
 from muster_webhook.rotation import Material, RotationPolicy, Step, next_step, take

@@ -6,11 +6,11 @@ from base64 import b64encode
 from typing import Any, Final
 
 import structlog
+
 from muster_api.names import SYSTEM_NAMESPACE, WEBHOOK_TLS_OBJECT
 from muster_kube.errors import Conflict, Invalid, NotFound
 from muster_kube.resources import SECRETS, ResourcePath
 from muster_kube.writer import Writer
-
 from muster_webhook.rotation import Material, read_material, written_material
 
 log = structlog.get_logger(__name__)

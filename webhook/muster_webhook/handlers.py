@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
+
 from muster_api.jobs import AIJob
 from muster_api.names import GPU_GROUP, GROUP
 from muster_api.objects import Pod
-
 from muster_webhook.application import Handler, Result
 from muster_webhook.field_errors import FieldError, describe, newly_wrong
 from muster_webhook.job_defaults import default_job

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 
 from muster_api.jobs import AIJob, JobGang, JobResources
-
 from muster_webhook.patches import Operation, pointer
 
 Amounts = Mapping[str, str | int]

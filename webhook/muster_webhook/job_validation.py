@@ -8,10 +8,10 @@ from decimal import Decimal
 from typing import Any, Final
 
 import msgspec
+
 from muster_api.jobs import AIJob, AIJobQueue, ComputeCluster, Execution, GPUWorkload, JobResources
 from muster_api.membership import LARGEST_GANG
 from muster_api.quantities import QuantityError, parse_quantity
-
 from muster_webhook.field_errors import FieldError, quoted
 
 LONGEST_JOB_NAME: Final = 50

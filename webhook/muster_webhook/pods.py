@@ -6,6 +6,7 @@ from collections.abc import Collection
 from typing import Final
 
 import msgspec
+
 from muster_api.membership import needs_gate, pod_priority
 from muster_api.names import (
     BIND_MARKER,
@@ -19,7 +20,6 @@ from muster_api.names import (
 )
 from muster_api.objects import Pod
 from muster_api.priorities import CLASS_VALUES, class_for
-
 from muster_webhook.patches import Operation, add_entries, pointer
 
 MARKERS: Final = (MEMBER_MARKER, BIND_MARKER)

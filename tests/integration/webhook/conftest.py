@@ -50,6 +50,7 @@ def user(plane: Cluster) -> Kubectl:
 def service(plane: Cluster, user: Kubectl, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """Clients that act as one of Muster's own accounts, by its name."""
     import yaml
+
     from bones.kube import Kube
 
     made: list[Kube] = []

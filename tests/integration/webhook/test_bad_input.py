@@ -11,12 +11,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
 from bones.builders import make_pod
 from bones.kube import Kube, KubeError
 from bones.malformed import GENERATED, GOOD_POD, JSON_VALUES, WRITTEN
 from bones.reviews import patch_of
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 from muster_local.cluster import Cluster
 
 pytestmark = pytest.mark.cluster

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 
 import pytest
+
 from bones.builders import make_pod
 from bones.control_plane import wait_until
 from bones.kube import Kube

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 
 import pytest
+
 from bones.builders import make_pod
 from bones.control_plane import Kubectl
 from bones.kube import Kube

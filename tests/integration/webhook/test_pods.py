@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+
 from bones.builders import make_pod
 from bones.control_plane import Kubectl
 from bones.kube import STRATEGIC, Item, Kube, KubeError

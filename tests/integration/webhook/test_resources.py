@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from bones.control_plane import Kubectl
 
 pytestmark = pytest.mark.cluster

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
+
 from muster_api import names, priorities
 
 MANIFESTS = Path(__file__).parents[3] / "manifests"

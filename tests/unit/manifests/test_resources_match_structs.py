@@ -11,6 +11,7 @@ import msgspec
 import pytest
 import yaml
 from msgspec import inspect
+
 from muster_api.gangs import Gang, PlacementTerm
 from muster_api.jobs import AIJob, AIJobQueue, ComputeCluster, GPUWorkload
 

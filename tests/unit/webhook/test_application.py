@@ -7,8 +7,9 @@ import json
 from typing import Any
 
 import pytest
-from bones.malformed import GENERATED, GOOD_JOB, GOOD_POD, WRITTEN
 from hypothesis import given, settings
+
+from bones.malformed import GENERATED, GOOD_JOB, GOOD_POD, WRITTEN
 from muster_webhook.application import LARGEST_BODY, make_application
 from muster_webhook.handlers import Handlers
 

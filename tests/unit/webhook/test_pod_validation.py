@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
+
 from bones.builders import make_pod
 from bones.reviews import make_review
 from muster_api.objects import Pod

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import pytest
+
 from bones.builders import make_pod
 from bones.reviews import make_review, patch_of, patched
 from muster_webhook.handlers import Handlers

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
+
 from muster_kube.certificates import bundle, is_issued_by
 from muster_webhook.rotation import (
     Material,
