@@ -71,9 +71,14 @@ def call_roll(members: Iterable[Member], spec: GangSpec, epoch: str, finished: i
 
 
 def first_member(members: Iterable[Member]) -> Member | None:
-    """The member whose annotations speak for the gang: the oldest that is live and without a problem of its own."""
-    candidates = (member for member in members if member.is_live and member.problem is None)
+    """The member whose annotations speak for the gang: the oldest that is live and says something that can be read."""
+    candidates = (member for member in members if member.is_live and _can_speak(member))
     return min(candidates, key=lambda member: (member.created, member.uid), default=None)
+
+
+def _can_speak(member: Member) -> bool:
+    """A constraint that is not planned for leaves size and minimum readable; its gang has to exist to tell of it."""
+    return member.problem is None or member.problem.reason is Reason.UNSUPPORTED_CONSTRAINT
 
 
 def _problem(member: Member, spec: GangSpec) -> Problem | None:
