@@ -15,6 +15,7 @@ from muster_queue.controller.timing import Patience
 
 PATIENCE = Patience()
 PROBLEM = Problem(Reason.UNSUPPORTED_CONSTRAINT, "pod c: hostPort")
+UNREADABLE = Problem(Reason.INCONSISTENT_MEMBERS, "pod a: gang-size is missing")
 
 
 def three(**changes: object) -> list[Member]:
@@ -116,9 +117,9 @@ def test_an_ended_gang_stays_as_long_as_its_pods_and_makes_way_for_new_ones(phas
     assert isinstance(decide(make_view(gang, [*ended, make_member("new")]), PATIENCE, 0.0).step, DeleteGang)
 
 
-def test_the_oldest_member_without_a_problem_speaks_for_a_new_gang() -> None:
+def test_the_oldest_member_that_can_be_read_speaks_for_a_new_gang() -> None:
     members = [
-        make_member("a", problem=PROBLEM, created="2020-01-01T00:00:00Z"),
+        make_member("a", problem=UNREADABLE, created="2020-01-01T00:00:00Z"),
         make_member("b"),
         make_member("c", created="2025-01-01T00:00:00Z"),
     ]
@@ -128,5 +129,10 @@ def test_the_oldest_member_without_a_problem_speaks_for_a_new_gang() -> None:
 
 
 def test_no_gang_is_made_while_nobody_can_speak_for_it() -> None:
-    members = [make_member("a", problem=PROBLEM), make_member("b", deleting=True)]
+    members = [make_member("a", problem=UNREADABLE), make_member("b", deleting=True)]
     assert decide_without_gang(call_roll(members, make_gang().spec, "")).step is None
+
+
+def test_members_that_cannot_be_planned_for_have_a_gang_that_says_so() -> None:
+    members = [make_member(name, problem=PROBLEM) for name in ("a", "b", "c")]
+    assert isinstance(decide_without_gang(call_roll(members, make_gang().spec, "")).step, CreateGang)
