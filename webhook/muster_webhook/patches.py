@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -17,7 +18,12 @@ class Operation(msgspec.Struct, frozen=True):
 
 def pointer(*parts: str | int) -> str:
     """A JSON pointer with every part escaped."""
-    return "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in parts)
+    return "/" + "/".join(map(_escaped, parts))
+
+
+@lru_cache(maxsize=1024)
+def _escaped(part: str | int) -> str:
+    return str(part).replace("~", "~0").replace("/", "~1")
 
 
 def add_entries(parent: tuple[str | int, ...], present: bool, entries: dict[str, str]) -> list[Operation]:
