@@ -232,3 +232,14 @@ def test_elsewhere_anything_goes(client: Kube, unmanaged: str) -> None:
     client.create(make_pod("p", unmanaged, nodeName="n"))
     client.create(make_pod("q", unmanaged, schedulerName="mine", annotations={f"{P}/release": "x"}))
     client.post(f"api/v1/namespaces/{unmanaged}/pods/q/binding", binding("q"))
+
+
+def test_a_node_reports_its_mirror_pods_and_nobody_touches_them(user: Kubectl, client: Kube, managed: str) -> None:
+    node = client.create({"apiVersion": "v1", "kind": "Node", "metadata": {"name": f"node-{managed}"}})
+    name = node["metadata"]["name"]
+    owner = {"apiVersion": "v1", "kind": "Node", "name": name, "uid": node["metadata"]["uid"], "controller": True}
+    pod = make_pod("static", managed, annotations={"kubernetes.io/config.mirror": "x"}, nodeName=name)
+    pod["metadata"]["ownerReferences"] = [owner]
+    kubelet = (f"--as=system:node:{name}", "--as-group=system:nodes", "--as-group=system:authenticated")
+    user("create", *kubelet, "-f", "-", stdin=json.dumps(pod))
+    assert gates(client.get("pods", "static", managed)) == []
