@@ -12,6 +12,7 @@ from typing import Any
 
 import psutil
 import pytest
+
 from bones.kube import WaitTimeoutError
 from muster_local.cluster import Cluster
 from muster_local.errors import LocalError

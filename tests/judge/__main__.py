@@ -16,6 +16,7 @@ from pathlib import Path
 
 import aiohttp
 import msgspec
+
 from judge.kubeconfig import load_connection
 from judge.records import GangRecord, History, PodRecord, read_history, write_history
 from judge.verdict import Verdict, judge_history

@@ -10,6 +10,7 @@ from typing import Any
 
 import aiohttp
 import msgspec
+
 from judge.kubeconfig import Connection
 from judge.records import Gap, History, gang_record, namespace_record, node_record, pod_record
 

@@ -6,6 +6,7 @@ import json
 import time
 
 import pytest
+
 from bones.builders import make_pod
 from bones.control_plane import Faults, Kubectl
 from bones.judging import JudgeProcess

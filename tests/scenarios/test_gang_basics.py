@@ -6,6 +6,7 @@ import re
 from itertools import chain
 
 import pytest
+
 from bones.judging import JudgeProcess
 from bones.names import GANG, PRIORITY, RELEASE, RUN_SECONDS
 from bones.stage import Stage, bound, condition_of, is_gated, message_of, phase_of, reason_of

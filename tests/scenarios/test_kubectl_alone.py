@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from bones.control_plane import Kubectl
 from bones.stage import Stage
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from bones.builders import make_job, make_priority_class
 from bones.control_plane import Faults, Kubectl
 from bones.judging import JudgeProcess

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 
 import pytest
+
 from bones.extender_metrics import parked
 from bones.judging import JudgeProcess
 from bones.stage import Stage

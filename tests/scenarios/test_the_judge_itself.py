@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+
 from bones.control_plane import Faults
 from bones.judging import JudgeProcess
 from bones.stage import Stage

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
 from bones.control_plane import Faults
 from bones.judging import JudgeProcess
 from bones.stage import Stage, bound, phase_of

@@ -6,6 +6,7 @@ import random
 from pathlib import Path
 
 import pytest
+
 from bones.story import LIMIT, P, Story, ticket
 from judge.records import Gap, read_history, write_history
 from judge.verdict import judge_history
