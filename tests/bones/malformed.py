@@ -39,6 +39,7 @@ WRITTEN: dict[str, bytes] = {
     "an empty object": b"{}",
     "no UTF-8": b'{"apiVersion": "\xff\xfe"}',
     "no UTF-8 in the pod": json.dumps(GOOD_POD).encode().replace(b'"g"', b'"\xc3\x28"'),
+    "no UTF-8 in the job": json.dumps(GOOD_JOB).encode().replace(b'"training"', b'"\x80"'),
     "a byte order mark": b"\xef\xbb\xbf" + json.dumps(GOOD_POD).encode(),
     "UTF-16": json.dumps(GOOD_POD).encode("utf-16"),
     "zero bytes": b"\x00" * 1000,

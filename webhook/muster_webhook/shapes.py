@@ -28,7 +28,7 @@ def decode_shape(raw: bytes | msgspec.Raw, kind: type[T]) -> tuple[T | None, lis
     """The object, or every place where it has another form than it should."""
     try:
         return msgspec.json.decode(raw, type=kind), []
-    except (msgspec.DecodeError, RecursionError):
+    except (ValueError, RecursionError):
         return None, _all_errors(raw, kind)
 
 
@@ -36,7 +36,7 @@ def _all_errors(raw: bytes | msgspec.Raw, kind: type[msgspec.Struct]) -> list[Fi
     try:
         value = msgspec.json.decode(raw)
         return list(_errors(value, _described(kind), "")) or [FieldError("object", "cannot be read")]
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         return [FieldError("object", f"is no JSON that can be read: {error}")]
 
 
