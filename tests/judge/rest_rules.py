@@ -63,7 +63,8 @@ def _judge_running(world: World, gang: Incarnation, findings: Findings) -> None:
     lost = sorted(running.keys() - gang.slots.keys())
     if lost:
         findings.add("running-not-reserved", about, record.version, f"slots {lost[:10]} are not in the plan")
-    if record.bound is not None and not any(pod.deleting for pod in pods) and record.bound != len(pods):
+    settled = record.phase == "Running" and record.bound is not None
+    if settled and not any(pod.deleting for pod in pods) and record.bound != len(pods):
         message = f"status.bound says {record.bound}, {len(pods)} are"
         findings.add("status-bound", about, record.version, message)
 

@@ -32,6 +32,7 @@ def test_the_controller_dies_after_some_tickets(stage: Stage, faults: Faults, ti
     stage.stays_unbound("whole", seconds=1.0)
     faults.start("controller")
     stage.wait_bound("whole", SIZE, timeout=RECOVERY_SECONDS)
+    stage.wait_phase("whole", "Running", timeout=RECOVERY_SECONDS)
 
 
 @pytest.mark.parametrize(
@@ -51,6 +52,7 @@ def test_the_controller_dies_at_a_step_of_the_release(stage: Stage, faults: Faul
     faults.wait_dead("controller")
     faults.start("controller")
     stage.wait_bound("whole", SIZE, timeout=RECOVERY_SECONDS)
+    stage.wait_phase("whole", "Running", timeout=RECOVERY_SECONDS)
 
 
 @pytest.mark.parametrize(
