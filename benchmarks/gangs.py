@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import signal
 import statistics
 import sys
 import tempfile
@@ -65,6 +66,7 @@ def main(arguments: list[str]) -> int:
         "--bare", action="store_true", help="nobody plays kubelet: only creating and binding is measured"
     )
     options = parser.parse_args(arguments)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     shapes = [Shape(*map(int, text.split("x"))) for text in options.shape or ["250x20"]]
     print(f"machine: {machine.describe()}")
     for shape in shapes:

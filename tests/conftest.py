@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,11 @@ if TYPE_CHECKING:
     from muster_local.cluster import Cluster
 
 FAILED = pytest.StashKey[bool]()
+
+
+def pytest_configure() -> None:
+    """A run that is told to end takes its control planes with it, as Ctrl-C does."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 @pytest.hookimpl(wrapper=True)
