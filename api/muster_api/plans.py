@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import Final
 
 import msgspec
+
+MOST_SLOTS: Final = 200_000
+"""Of one plan: twice the largest gang, since slots are never used again. A plan of more is not ours."""
 
 
 class PlanError(ValueError):
@@ -44,8 +48,8 @@ def decode_slots(text: str) -> Iterator[int]:
         if not low.isdigit() or (dash and not high.isdigit()) or len(part) > 19:
             raise PlanError(f"slots {text[:40]!r} are not ranges of whole numbers")
         last = int(high) if dash else int(low)
-        if last - int(low) > 1_000_000:
-            raise PlanError(f"slots {text[:40]!r} name too many")
+        if last - int(low) >= MOST_SLOTS:
+            raise PlanError(f"slots {text[:40]!r} name more than {MOST_SLOTS}")
         yield from range(int(low), last + 1)
 
 
@@ -65,5 +69,7 @@ def decode_plan(runs: Iterable[PlanRun]) -> dict[int, Placement]:
         for slot in decode_slots(run.slots):
             if slot in placements:
                 raise PlanError(f"slot {slot} is planned twice")
+            if len(placements) >= MOST_SLOTS:
+                raise PlanError(f"the plan has more than {MOST_SLOTS} slots")
             placements[slot] = placement
     return placements

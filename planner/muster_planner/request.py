@@ -19,6 +19,9 @@ from muster_planner.retry import NOTHING_LEARNT, Lesson
 GangKey: TypeAlias = tuple[str, str]
 """Namespace and name of the Gang object (of the pod, for a single pod)."""
 
+MOST_ASKED: Final = 2**51
+"""More than any node offers, and small enough that no sum or product of the planner's tables overflows."""
+
 IGNORED_RESOURCES: Final = frozenset({MEMBER_MARKER, BIND_MARKER})
 """Requested only so that the scheduler asks the extender; no node offers them and none needs to."""
 
@@ -49,7 +52,11 @@ class MemberGroup:
     amounts: tuple[tuple[str, int], ...] = field(default=(), init=False)
 
     def __post_init__(self) -> None:
-        asked = {name: amount for name, amount in self.demand.items() if amount > 0 and name not in IGNORED_RESOURCES}
+        asked = {
+            name: min(amount, MOST_ASKED)
+            for name, amount in self.demand.items()
+            if amount > 0 and name not in IGNORED_RESOURCES
+        }
         object.__setattr__(self, "amounts", tuple(sorted(asked.items())))
 
 

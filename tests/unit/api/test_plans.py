@@ -35,3 +35,9 @@ def test_nonsense_is_refused(slots: str) -> None:
 def test_a_slot_planned_twice_is_refused() -> None:
     with pytest.raises(PlanError, match="slot 2 is planned twice"):
         decode_plan([PlanRun("a", "0-2"), PlanRun("b", "2-3")])
+
+
+def test_a_plan_too_large_to_be_ours_is_refused_at_once() -> None:
+    runs = [PlanRun(f"n{number}", f"{number * 100_000}-{number * 100_000 + 99_999}") for number in range(50)]
+    with pytest.raises(PlanError, match="more than 200000 slots"):
+        decode_plan(runs)

@@ -156,3 +156,10 @@ def test_no_nodes_no_gangs_no_members() -> None:
 def test_a_taint_keeps_a_gang_off_the_only_nodes_with_room() -> None:
     nodes = [planner_node("n0", taints=[Taint(key="spot", effect="NoSchedule")]), planner_node("n1", gpus=1)]
     assert planned(cluster(nodes), gang("g", members(2))).reservations == ()
+
+
+@pytest.mark.parametrize("memory", [2**62, 2**63 - 1, 2**63, 2**64 * 1000])
+def test_an_absurd_demand_waits_like_any_other_and_stops_nobody(memory: int) -> None:
+    plan = planned(eights(2), gang("absurd", members(3, memory=memory), priority=90), gang("g", members(4)))
+    assert [reservation.uid for reservation in plan.reservations] == ["uid-g"]
+    assert [explanation.uid for explanation in plan.explanations] == ["uid-absurd"]
