@@ -131,7 +131,7 @@ class Kube:
         """Delete a whole collection at once and without grace."""
         query = f"?labelSelector={selector}" if selector else ""
         body = {"gracePeriodSeconds": 0, "propagationPolicy": "Background"}
-        self._send("DELETE", _path(resource, namespace) + query, body=body)
+        self._send("DELETE", _path(resource, namespace) + query, body=body, timeout=180)
 
     def watch(
         self, resource: str, namespace: str | None = None, selector: str = "", *, version: str, seconds: float
@@ -214,10 +214,14 @@ class Kube:
     def _url(self, path: str) -> str:
         return f"{self._server}/{path}"
 
-    def _send(self, method: str, path: str, *, body: Any = None, content_type: str = "application/json") -> Item:
+    def _send(
+        self, method: str, path: str, *, body: Any = None, content_type: str = "application/json", timeout: float = 30
+    ) -> Item:
         data = None if body is None else json.dumps(body).encode()
         headers = {**self._pool.headers, "Content-Type": content_type}
-        response = self._pool.request(method, self._url(path), body=data, headers=headers, timeout=30, retries=False)
+        response = self._pool.request(
+            method, self._url(path), body=data, headers=headers, timeout=timeout, retries=False
+        )
         answer: Item = _decoded(response.data)
         if response.status >= 400:
             kind = _NotFoundError if response.status == 404 else KubeError
