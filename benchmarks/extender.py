@@ -21,6 +21,7 @@ from typing import Any
 
 import aiohttp
 import msgspec
+
 from machine import cpu_seconds_of_tree, describe
 from muster_api.names import BIND_MARKER, GANG_LABEL, GPU_RESOURCE, MANAGED_LABEL, MEMBER_MARKER, RELEASE_ANNOTATION
 from muster_api.tickets import Ticket, parse_epoch, sign

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TypeAlias
 
 import msgspec
+
 from muster_api.gangs import Fence
 from muster_api.phases import COMMITTED_PHASES, HOLDING_PHASES, GangPhase
 from muster_api.tickets import Ticket, single_gang
-
 from muster_extender.gangs import GangRecord
 from muster_extender.pods import PodRecord
 from muster_extender.state import ClusterState

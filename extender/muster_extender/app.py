@@ -7,14 +7,14 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Final
 
 import structlog
-from muster_kube.clock import Clock
-from muster_kube.serve import TEXT_TYPE, Receive, Send, respond
 
 from muster_extender.freshness import Freshness
 from muster_extender.held_calls import HeldCall
 from muster_extender.metrics import Metrics
 from muster_extender.protocol import ProtocolError
 from muster_extender.verbs import Verbs
+from muster_kube.clock import Clock
+from muster_kube.serve import TEXT_TYPE, Receive, Send, respond
 
 log = structlog.get_logger(__name__)
 

@@ -16,6 +16,7 @@ from enum import StrEnum
 from typing import TypeAlias
 
 import msgspec
+
 from muster_api.phases import COMMITTED_PHASES, COVER_PHASES, GangPhase
 from muster_api.plans import Placement
 from muster_api.reasons import Reason

@@ -8,16 +8,16 @@ from collections.abc import Callable
 from typing import Final
 
 import structlog
+
 from muster_api.objects import Pod
+from muster_extender.metrics import Metrics
+from muster_extender.pods import PodRecord
+from muster_extender.state import ClusterState
 from muster_kube import failpoints
 from muster_kube.backoff import Backoff
 from muster_kube.errors import AmbiguousWrite, ApiError, Conflict, NotFound, TooManyRequests, Unavailable
 from muster_kube.resources import PODS
 from muster_kube.writer import Writer
-
-from muster_extender.metrics import Metrics
-from muster_extender.pods import PodRecord
-from muster_extender.state import ClusterState
 
 log = structlog.get_logger(__name__)
 

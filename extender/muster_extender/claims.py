@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import msgspec
+
 from muster_api.tickets import Epoch, Ticket
 
 

@@ -7,19 +7,19 @@ from typing import Any
 
 import msgspec
 import structlog
+
 from muster_api.gangs import Aborts, Gang, PlacementTerm
 from muster_api.names import PLACEMENT_TERM
 from muster_api.phases import COMMITTED_PHASES, GangPhase
 from muster_api.reasons import Reason
+from muster_extender.barrier import Abort, Outcome
+from muster_extender.gangs import GangRecord
 from muster_kube import failpoints
 from muster_kube.backoff import Backoff
 from muster_kube.clock import Clock, rfc3339
 from muster_kube.errors import AmbiguousWrite, ApiError, Conflict, NotFound
 from muster_kube.resources import GANGS, PLACEMENT_TERMS
 from muster_kube.writer import Writer
-
-from muster_extender.barrier import Abort, Outcome
-from muster_extender.gangs import GangRecord
 
 log = structlog.get_logger(__name__)
 

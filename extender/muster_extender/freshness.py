@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Final, Protocol
+
+from muster_kube.clock import Clock
+
+LOOK_AGAIN_SECONDS: Final = 0.25
 
 
 class Cache(Protocol):
@@ -16,15 +20,23 @@ class Cache(Protocol):
 class Freshness:
     """All caches together. Deciding on old ones would give away what is taken."""
 
-    def __init__(self, caches: Mapping[str, Cache], longest_silence: float) -> None:
+    def __init__(self, caches: Mapping[str, Cache], longest_silence: float, clock: Clock) -> None:
         self._caches = dict(caches)
         self._longest_silence = longest_silence
+        self._clock = clock
+        self._was_fresh = False
+        self._looked_at = float("-inf")
         self.is_built = False
         """Set once the state has been built from the complete caches."""
 
     @property
     def is_fresh(self) -> bool:
-        return self.is_built and all(cache.staleness() <= self._longest_silence for cache in self._caches.values())
+        """Whether to decide on them; looked up a few times a second, since every call of every pod asks."""
+        now = self._clock.monotonic()
+        if now - self._looked_at >= LOOK_AGAIN_SECONDS:
+            self._looked_at = now
+            self._was_fresh = all(cache.staleness(now) <= self._longest_silence for cache in self._caches.values())
+        return self.is_built and self._was_fresh
 
     def missing(self) -> list[str]:
         """What is not there yet or has gone silent, in words; empty when all is well."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import msgspec
+
 from muster_api.gangs import Fence, Gang
 from muster_api.phases import COVER_PHASES, HOLDING_PHASES, GangPhase
 from muster_api.plans import Placement, PlanError

@@ -9,17 +9,17 @@ from typing import Final
 
 import msgspec
 import structlog
+
 from muster_api.phases import GangPhase
 from muster_api.tickets import Epoch
-from muster_kube import failpoints
-from muster_kube.clock import Clock
-
 from muster_extender.barrier import Abort, Action, Answer, Barrier, BarrierRules, Bind, Call, Commit, GangFacts, Outcome
 from muster_extender.committing import GangCommitter
 from muster_extender.gangs import GangRecord
 from muster_extender.metrics import Metrics
 from muster_extender.routing import Park
 from muster_extender.state import ClusterState
+from muster_kube import failpoints
+from muster_kube.clock import Clock
 
 log = structlog.get_logger(__name__)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 import msgspec
+
 from muster_api.objects import Node
 from muster_api.quantities import QuantityError, resource_units
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 import msgspec
+
 from muster_api.membership import asks_for, demand, is_gated, shape_of
 from muster_api.names import BIND_MARKER, GANG_LABEL, MEMBER_MARKER, RELEASE_ANNOTATION
 from muster_api.objects import Pod

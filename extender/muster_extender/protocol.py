@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Final, TypeVar
 
 import msgspec
+
 from muster_api.objects import Pod
 
 

@@ -10,20 +10,11 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 import structlog
+from pydantic import ValidationError
+
 from muster_api.gangs import Gang, PlacementTerm
 from muster_api.names import PLACEMENT_TERM, RELEASE_KEY_OBJECT, SYSTEM_NAMESPACE
 from muster_api.objects import Namespace, Node, Pod, Secret
-from muster_kube.clock import Clock, SystemClock
-from muster_kube.probes import Probes
-from muster_kube.process import run, settle_garbage
-from muster_kube.reflector import Reflector
-from muster_kube.resources import GANGS, NAMESPACES, NODES, PLACEMENT_TERMS, SECRETS, UNFINISHED_PODS
-from muster_kube.serve import HttpServer
-from muster_kube.session import ApiSession
-from muster_kube.supervision import Supervisor
-from muster_kube.writer import Writer
-from pydantic import ValidationError
-
 from muster_extender.app import ExtenderApp
 from muster_extender.barrier import BarrierRules
 from muster_extender.binding import Binder, BindRate
@@ -37,6 +28,15 @@ from muster_extender.settings import ExtenderSettings
 from muster_extender.state import ClusterState
 from muster_extender.verbs import Verbs
 from muster_extender.verification import TicketVerifier, keys_in
+from muster_kube.clock import Clock, SystemClock
+from muster_kube.probes import Probes
+from muster_kube.process import run, settle_garbage
+from muster_kube.reflector import Reflector
+from muster_kube.resources import GANGS, NAMESPACES, NODES, PLACEMENT_TERMS, SECRETS, UNFINISHED_PODS
+from muster_kube.serve import HttpServer
+from muster_kube.session import ApiSession
+from muster_kube.supervision import Supervisor
+from muster_kube.writer import Writer
 
 log = structlog.get_logger(__name__)
 
@@ -101,7 +101,7 @@ class Extender:
         self._settings = settings
         self._caches = Caches(session)
         self._metrics = Metrics(int(os.environ.get(KILLS_VARIABLE, "0")))
-        self._freshness = Freshness(self._caches.all, settings.longest_silence)
+        self._freshness = Freshness(self._caches.all, settings.longest_silence, clock)
         self._state = ClusterState(settings.gpu_resources, TicketVerifier())
         writer = Writer(session, concurrency=settings.bind_concurrency + _SPARE_CONNECTIONS, field_manager=SERVICE)
         rate = BindRate()

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from muster_api.names import GPU_RESOURCE
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from muster_api.names import GPU_RESOURCE
 from muster_extender.scoring import Strategy
 
 

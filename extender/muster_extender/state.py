@@ -13,7 +13,6 @@ from muster_api.names import MANAGED_LABEL
 from muster_api.objects import Namespace, Node, Pod
 from muster_api.phases import GangPhase
 from muster_api.tickets import Ticket, single_gang
-
 from muster_extender import gangs, nodes, pods
 from muster_extender.claims import Claims
 from muster_extender.gangs import GangRecord

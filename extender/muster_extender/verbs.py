@@ -7,7 +7,6 @@ from typing import Final, TypeVar
 
 import msgspec
 import structlog
-from muster_kube.clock import Clock
 
 from muster_extender.admission import NOT_RELEASED
 from muster_extender.binding import Binder
@@ -40,6 +39,7 @@ from muster_extender.protocol import (
 from muster_extender.routing import AlreadyBound, BindNow, Park, Refuse, decide_bind
 from muster_extender.scoring import Strategy, score_nodes
 from muster_extender.state import ClusterState
+from muster_kube.clock import Clock
 
 log = structlog.get_logger(__name__)
 

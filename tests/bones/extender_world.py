@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import msgspec
+
 from muster_api.gangs import Fence, Gang, GangSpec, GangStatus
 from muster_api.names import BIND_MARKER, GANG_LABEL, GPU_RESOURCE, MANAGED_LABEL, MEMBER_MARKER, RELEASE_ANNOTATION
 from muster_api.objects import Namespace, Node, ObjectMeta, Pod

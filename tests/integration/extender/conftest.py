@@ -12,11 +12,12 @@ from typing import Any
 
 import pytest
 import urllib3
+
 from bones.builders import make_namespace, make_node, make_pod
 from bones.control_plane import start_cluster
 from bones.kube import STRATEGIC, Item, Items, Kube
-from bones.names import BIND_MARKER, GATE, GPU, MEMBER_MARKER, RELEASE
-from bones.stage import bound
+from bones.names import BIND_MARKER, GATE, MEMBER_MARKER, RELEASE
+from bones.stage import bound, is_ready
 from muster_api.tickets import Ticket, parse_epoch, sign, single_gang
 from muster_local.cluster import Cluster
 
@@ -33,19 +34,23 @@ class ByHand:
         self.gang_id = ""
         self.epoch = "1-1"
 
+    @staticmethod
+    def in_background(call: Any) -> InBackground:
+        return InBackground(call)
+
     @property
     def fence(self) -> dict[str, int]:
         spec = self.admin.get("placementterms", "default").get("spec") or {}
         return {"term": spec.get("term", 0), "seq": spec.get("seq", 0)}
 
     def move_fence(self, *, term: int, seq: int) -> None:
-        self.controller.patch("placementterms", "default", {"spec": {"term": term, "seq": seq}})
+        self.admin.patch("placementterms", "default", {"spec": {"term": term, "seq": seq}})
 
     def add_nodes(self, count: int = 2, **changes: Any) -> list[str]:
         names = [f"{self.namespace}-n{number}" for number in range(count)]
         labels = {"tests.example.com/of": self.namespace}
         self.admin.create_all(make_node(name, labels=labels, **changes) for name in names)
-        self.admin.wait_for("nodes", lambda nodes: all(_is_free(nodes.get(name)) for name in names), timeout=60)
+        self.admin.wait_for("nodes", lambda nodes: all(name in nodes and is_ready(nodes[name]) for name in names))
         return names
 
     def create_pods(self, *names: str, gated: bool = True, marked: bool = True, **changes: Any) -> Items:
@@ -69,12 +74,12 @@ class ByHand:
             "metadata": {"name": name, "namespace": self.namespace},
             "spec": {"id": self.gang_id, "members": minimum, "minMembers": minimum},
         }
-        self.controller.create(gang)
+        self.admin.create(gang)
         runs = [{"node": node, "slots": slots} for node, slots in plan.items()]
         self.set_status(name, phase=phase, epoch=self.epoch, reservation=self.fence, plan=runs)
 
     def set_status(self, name: str, **status: Any) -> None:
-        self.controller.patch("gangs", name, {"status": status}, self.namespace, subresource="status")
+        self.admin.patch("gangs", name, {"status": status}, self.namespace, subresource="status")
 
     def gang(self, name: str) -> Item:
         return self.admin.get("gangs", name, self.namespace)
@@ -185,10 +190,6 @@ def metric(cluster: Cluster, name: str) -> float:
     return sum(float(value) for _, value in lines)
 
 
-def _is_free(node: Item | None) -> bool:
-    return node is not None and not node["spec"].get("taints")
-
-
 @pytest.fixture(scope="session")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """The real scheduler and extender; nobody plays controller or webhook but the test."""
@@ -224,9 +225,8 @@ def hand(cluster: Cluster, admin: Kube, controller: Kube) -> Iterator[ByHand]:
         by_hand.move_fence(term=1, seq=1)
     yield by_hand
     admin.delete_all("pods", namespace)
-    controller_gangs = admin.items("gangs", namespace)
-    for name in controller_gangs:
-        controller.delete("gangs", name, namespace)
+    for name in admin.items("gangs", namespace):
+        admin.delete("gangs", name, namespace)
     admin.delete_all("nodes", selector=f"tests.example.com/of={namespace}")
     admin.delete("namespaces", namespace)
 
@@ -250,6 +250,6 @@ def restart(cluster: Cluster) -> Iterator[Any]:
     again()
 
 
-@pytest.fixture
-def gpu() -> str:
-    return GPU
+@pytest.fixture(name="wait_until")
+def _wait_until() -> Any:
+    return wait_until

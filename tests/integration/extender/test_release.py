@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+
 from bones.names import RELEASE
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(120)]

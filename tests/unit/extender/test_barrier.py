@@ -7,6 +7,7 @@ from typing import Any
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
 from muster_api.phases import GangPhase
 from muster_api.plans import Placement
 from muster_extender.barrier import (

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+
 from bones.extender_world import (
     make_gang,
     make_namespace,

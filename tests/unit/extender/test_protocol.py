@@ -7,9 +7,10 @@ from typing import Any
 
 import msgspec
 import pytest
-from bones.extender_world import pod_object
 from hypothesis import given
 from hypothesis import strategies as st
+
+from bones.extender_world import pod_object
 from muster_extender.candidates import Candidates, filter_result
 from muster_extender.protocol import (
     ProtocolError,

@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
 from bones.extender_world import (
     GANG_ID,
     make_gang,
@@ -14,9 +18,6 @@ from bones.extender_world import (
     make_state,
     make_ticket,
 )
-from hypothesis import settings
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from muster_api.membership import shape_of
 from muster_api.names import GPU_RESOURCE
 from muster_api.phases import HOLDING_PHASES, GangPhase
