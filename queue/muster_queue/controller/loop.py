@@ -122,7 +122,9 @@ class Leader:
         with self._stage("release"):
             for look in looks.groups:
                 if look.decision.step is not None and not self._workers.is_busy(look.group.key):
-                    self._workers.start(look.group.key, self._performer.perform(look.group, look.decision.step))
+                    seen = look.view.gang if look.view is not None else None
+                    step = self._performer.perform(look.group, look.decision.step, seen)
+                    self._workers.start(look.group.key, step)
             for single in looks.singles:
                 if single.decision.renew_on:
                     self._reserver.start_single(single.member, single.decision.renew_on, self._fence.spec)

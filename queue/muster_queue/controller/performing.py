@@ -52,19 +52,27 @@ class Performer:
         self._hands = hands
         self._term = term
 
-    async def perform(self, group: Group, step: Step) -> None:
-        """Does it, and lets the world know at once what the API server answered."""
+    async def perform(self, group: Group, step: Step, seen: Gang | None) -> None:
+        """Does it, and lets the world know at once what the API server answered.
+
+        `seen` is the Gang that the step was decided on. What has happened to it since, a commit above all, makes the
+        compare-and-swap fail: no decision is ever written over a state that it did not know.
+        """
+        if isinstance(step, CreateGang):
+            await self._create(step.first)
+        elif isinstance(step, EvictMembers):
+            await self._evict(group, step.members)
+        elif seen is not None:
+            await self._perform_on(group, step, seen)
+
+    async def _perform_on(self, group: Group, step: DeleteGang | Move | SendTickets, gang: Gang) -> None:
         match step:
-            case CreateGang(first):
-                await self._create(first)
             case DeleteGang(why):
-                await self._delete(group, why)
+                await self._delete(gang, why)
             case Move():
-                await self._move(group, step)
+                await self._move(group, gang, step)
             case SendTickets():
-                await self._send(group, step)
-            case EvictMembers(members):
-                await self._evict(group, members)
+                await self._send(group, gang, step)
 
     async def reserve(self, group: Group, gang: Gang, slots: Mapping[int, Placement], fence: Fence) -> None:
         """Writes a plan whose room is taken already; room that the write did not earn is given back."""
@@ -108,16 +116,12 @@ class Performer:
         if gang is not None:
             self._hands.world.see_gang(gang)
 
-    async def _delete(self, group: Group, why: str) -> None:
-        gang = group.gang
-        if gang is not None and await self._hands.gangs.delete(gang):
+    async def _delete(self, gang: Gang, why: str) -> None:
+        if await self._hands.gangs.delete(gang):
             log.info("gang deleted", gang=gang.key, why=why)
             self._hands.world.lose_gang(gang)
 
-    async def _move(self, group: Group, move: Move) -> None:
-        gang = group.gang
-        if gang is None:
-            return
+    async def _move(self, group: Group, gang: Gang, move: Move) -> None:
         if move.kind in ("abort", "evict"):
             await hit(f"controller.{move.kind}.before")
         if move.kind == "released":
@@ -131,10 +135,7 @@ class Performer:
             await hit("controller.release.after-released")
         self._hands.reporter.moved(group)
 
-    async def _send(self, group: Group, step: SendTickets) -> None:
-        gang = group.gang
-        if gang is None:
-            return
+    async def _send(self, group: Group, gang: Gang, step: SendTickets) -> None:
         if gang.status.phase is GangPhase.RUNNING:
             await self._check_fence()
         epoch = gang.epoch
@@ -142,8 +143,8 @@ class Performer:
         done = await self._hands.tickets.send_all(tickets, self._after_ticket)
         if done.refused is not None:
             await self._give_up(group, gang, done)
-        elif done.is_complete and step.released is not None and group.gang is not None:
-            await self._move(group, Move(step.released, "released"))
+        elif done.is_complete and step.released is not None:
+            await self._move(group, gang, Move(step.released, "released"))
         elif done.gone or done.unknown:
             # The watch is about to tell what happened to them; asking again at once would be the same answer.
             await asyncio.sleep(0.2)
@@ -159,7 +160,7 @@ class Performer:
             return
         status = statuses.aborted(gang.status, self._term, Abort(reason=Reason.INVALID, message=text))
         report = Report(Reason.INVALID, text, gang.status.present, 0)
-        await self._move(group, Move(self._told(status, report), "abort"))
+        await self._move(group, gang, Move(self._told(status, report), "abort"))
 
     async def _evict(self, group: Group, members: tuple[Member, ...]) -> None:
         await asyncio.gather(*(self._evict_one(group, member) for member in members))

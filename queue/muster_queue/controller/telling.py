@@ -92,7 +92,7 @@ class Teller:
     def _write(self, look: GroupLook, view: GangView, report: Report) -> None:
         told = statuses.with_report(view.gang.status, report, rfc3339(self._hands.clock.now()))
         unbound = tuple(member for member in view.roster.counted if member.is_unbound)
-        self._workers.start(look.group.key, self._performer.perform(look.group, Move(told, "report")))
+        self._workers.start(look.group.key, self._performer.perform(look.group, Move(told, "report"), view.gang))
         if not report.is_scheduled:
             self._hands.reporter.waiting(look.group, unbound, report)
 

@@ -1,0 +1,84 @@
+"""Steps are carried out on the state that they were decided on, or not at all."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from bones.gang_store import GangStore, make_hands
+from bones.gang_views import TERM, make_gang, make_member, make_plan
+from muster_api.gangs import Abort, Gang
+from muster_api.phases import GangPhase
+from muster_api.reasons import Reason
+from muster_kube.errors import Invalid
+from muster_queue.controller import statuses
+from muster_queue.controller.performing import Hands, Performer
+from muster_queue.controller.slots import Assignment
+from muster_queue.controller.statuses import Report
+from muster_queue.controller.steps import DeleteGang, Move, SendTickets, Step
+
+RELEASED = make_gang(GangPhase.RELEASED, plan=make_plan(1))
+GROUP = ("team", "g")
+
+
+def commit(store: GangStore, hands: Hands) -> None:
+    """The extender writes, and the watch tells of it before the controller's step begins."""
+    assert store.gang is not None
+    status = msgspec.structs.replace(store.gang.status, phase=GangPhase.COMMITTED)
+    hands.world.see_gang(store.put(msgspec.structs.replace(store.gang, status=status)))
+
+
+def phase_of(store: GangStore) -> GangPhase | None:
+    return store.gang.status.phase if store.gang is not None else None
+
+
+def abort_of(gang: Gang) -> Move:
+    return Move(statuses.aborted(gang.status, TERM, Abort(reason=Reason.RELEASE_TIMEOUT)), "abort")
+
+
+def report_of(gang: Gang) -> Move:
+    told = statuses.with_report(gang.status, Report(Reason.WAITING_AT_BARRIER, "waits"), "2026-01-01T00:00:00Z")
+    return Move(told, "report")
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        pytest.param(abort_of(RELEASED), id="an abort"),
+        pytest.param(report_of(RELEASED), id="a report"),
+        pytest.param(DeleteGang("no pod carries its label"), id="a deletion"),
+    ],
+)
+async def test_what_was_decided_before_the_commit_is_not_written_after_it(step: Step) -> None:
+    store = GangStore(RELEASED)
+    hands = make_hands(store)
+    commit(store, hands)
+    await Performer(hands, TERM).perform(hands.world.groups[GROUP], step, RELEASED)
+    assert phase_of(store) is GangPhase.COMMITTED
+    gang = hands.world.groups[GROUP].gang
+    assert gang is not None
+    assert gang.status.phase is GangPhase.COMMITTED
+
+
+async def test_a_step_on_the_state_it_was_decided_on_is_written() -> None:
+    store = GangStore(RELEASED)
+    hands = make_hands(store)
+    await Performer(hands, TERM).perform(hands.world.groups[GROUP], abort_of(RELEASED), RELEASED)
+    assert phase_of(store) is GangPhase.PENDING
+
+
+@pytest.mark.parametrize("is_refused", [False, True], ids=["all tickets out", "a release refused"])
+async def test_what_follows_the_tickets_is_not_written_over_a_commit(*, is_refused: bool) -> None:
+    reserved = make_gang(GangPhase.RESERVED, plan=make_plan(1))
+    store = GangStore(reserved)
+    hands = make_hands(store)
+
+    def while_sending(path: str) -> None:
+        commit(store, hands)
+        if is_refused:
+            raise Invalid(422, "Invalid", "somebody else's webhook")
+
+    store.on_patch = while_sending
+    step = SendTickets((Assignment(make_member("a"), 0, "n1"),), statuses.released(reserved.status))
+    await Performer(hands, TERM).perform(hands.world.groups[GROUP], step, reserved)
+    assert phase_of(store) is GangPhase.COMMITTED
