@@ -45,6 +45,15 @@ Owner = GroupKey | str
 """Whose wishes they are: a gang label's, or a single pod's by its uid."""
 
 
+def owner_of(target: Target) -> Owner:
+    """Whose wish leads to this target."""
+    match target:
+        case GangTarget(key) | GrowthTarget(key, _):
+            return key
+        case SingleTarget(uid):
+            return uid
+
+
 class Backlog:
     """Everything that waits, by owner, with the requests made once and kept until the owner's wishes change."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -11,12 +11,14 @@ from muster_api.gangs import Fence, PlacementTerm
 from muster_kube.failpoints import hit
 from muster_planner.planning import plan
 from muster_planner.policy import Policy
+from muster_planner.request import GangRequest
 from muster_planner.reservation import Plan
 from muster_queue.controller.attention import Attention
-from muster_queue.controller.backlog import Backlog, Owner, Target
+from muster_queue.controller.backlog import Backlog, Owner, Target, owner_of
 from muster_queue.controller.groups import GroupKey
 from muster_queue.controller.looking import Fitness, GroupLook, Looker, SingleLook
 from muster_queue.controller.performing import Hands, Performer
+from muster_queue.controller.poison import find_poisoned
 from muster_queue.controller.reserving import Reserver
 from muster_queue.controller.telling import Teller
 from muster_queue.controller.timing import Patience
@@ -103,9 +105,12 @@ class Leader:
             self._attention.plan_at = now + 1.0
             return None
         with self._stage("plan"):
-            made = plan(self._hands.world.capacity.freeze(), self._backlog.requests(), self._rules.policy, now)
+            made = self._plan_or_set_aside(now)
         took = self._hands.clock.monotonic() - now
         self._next_plan = now + took + max(self._rules.plan_interval, 2 * took)
+        if made is None:
+            self._attention.plan_at = self._next_plan
+            return None
         self._attention.plan_at = made.retry_at
         return Proposal(made, self._backlog.targets())
 
@@ -121,10 +126,7 @@ class Leader:
         """Start the next step of every gang that has one: tickets, aborts, evictions, ends."""
         with self._stage("release"):
             for look in looks.groups:
-                if look.decision.step is not None and not self._workers.is_busy(look.group.key):
-                    seen = look.view.gang if look.view is not None else None
-                    step = self._performer.perform(look.group, look.decision.step, seen)
-                    self._workers.start(look.group.key, step)
+                self._start_step(look)
             for single in looks.singles:
                 if single.decision.renew_on:
                     self._reserver.start_single(single.member, single.decision.renew_on, self._fence.spec)
@@ -135,9 +137,34 @@ class Leader:
             if proposal is not None:
                 self._teller.explain(proposal.plan.explanations, proposal.targets)
             for look in looks.groups:
-                self._teller.tell_group(look)
+                with self._workers.containing(look.group.key):
+                    self._teller.tell_group(look)
             for single in looks.singles:
-                self._teller.tell_single(single)
+                with self._workers.containing(single.member.uid):
+                    self._teller.tell_single(single)
+
+    def _start_step(self, look: GroupLook) -> None:
+        if look.decision.step is None or self._workers.is_busy(look.group.key):
+            return
+        seen = look.view.gang if look.view is not None else None
+        self._workers.start(look.group.key, self._performer.perform(look.group, look.decision.step, seen))
+
+    def _plan_or_set_aside(self, now: float) -> Plan | None:
+        """One pod that cannot be planned must not keep all others waiting, and never stop the leader."""
+        requests = list(self._backlog.requests())
+
+        def attempt(some: Sequence[GangRequest]) -> Plan:
+            return plan(self._hands.world.capacity.freeze(), some, self._rules.policy, now)
+
+        try:
+            return attempt(requests)
+        except Exception:
+            targets = self._backlog.targets()
+            poisoned = find_poisoned(attempt, requests) or requests
+            for owner in {owner_of(targets[request.uid]) for request in poisoned}:
+                self._workers.set_aside(owner)
+                self._backlog.drop(owner)
+            return None
 
     def _look(self, owner: Owner, looks: Looks, fitness: Fitness) -> None:
         now = self._hands.clock.monotonic()

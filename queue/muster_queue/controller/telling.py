@@ -11,7 +11,7 @@ from muster_kube.clock import rfc3339
 from muster_planner.reservation import Explanation
 from muster_queue.controller import statuses
 from muster_queue.controller.attention import Attention
-from muster_queue.controller.backlog import GangTarget, GrowthTarget, Owner, SingleTarget, Target
+from muster_queue.controller.backlog import Target, owner_of
 from muster_queue.controller.groups import GroupKey
 from muster_queue.controller.looking import GroupLook, SingleLook
 from muster_queue.controller.performing import Hands, Performer
@@ -41,7 +41,7 @@ class Teller:
         fresh = {explanation.uid: explanation for explanation in explanations}
         for uid, explanation in fresh.items():
             if self._explained.get(uid) != explanation and uid in targets:
-                self._attention.recheck(_owner(targets[uid]), 0.0)
+                self._attention.recheck(owner_of(targets[uid]), 0.0)
         self._explained = fresh
 
     def tell_group(self, look: GroupLook) -> None:
@@ -125,11 +125,3 @@ class Teller:
             explained = self._explained.get(member.uid)
             if explained is not None and member.is_unbound:
                 self._hands.reporter.tell_pod(member, Report(explained.reason, explained.message))
-
-
-def _owner(target: Target) -> Owner:
-    match target:
-        case GangTarget(key) | GrowthTarget(key, _):
-            return key
-        case SingleTarget(uid):
-            return uid

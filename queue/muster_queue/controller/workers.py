@@ -49,7 +49,7 @@ class Workers:
         try:
             yield
         except Exception:
-            self._set_aside(owner)
+            self.set_aside(owner)
 
     async def _run(self, owner: Owner, step: Coroutine[Any, Any, object]) -> None:
         pause = 0.0
@@ -61,13 +61,14 @@ class Workers:
             log.warning("step failed", owner=owner, error=str(error))
             pause = AFTER_POISON if isinstance(error, Invalid) else AFTER_API_ERROR
         except Exception:
-            self._set_aside(owner)
+            self.set_aside(owner)
             pause = AFTER_POISON
         finally:
             self._busy.discard(owner)
         self._attention.recheck(owner, pause)
 
-    def _set_aside(self, owner: Owner) -> None:
+    def set_aside(self, owner: Owner) -> None:
+        """Leaves it alone for a while, and says so with the exception that is being handled."""
         log.exception("object cannot be handled and is left aside for now", owner=owner)
         self._metrics.object_errors.inc()
         self._attention.recheck(owner, AFTER_POISON)
