@@ -36,13 +36,16 @@ class Reserver:
         for reservation in reservations:
             match targets.get(reservation.uid):
                 case GangTarget(key):
-                    self._start_gang(key, reservation, fence)
+                    with self._workers.containing(key):
+                        self._start_gang(key, reservation, fence)
                 case GrowthTarget(key, _):
                     growths.setdefault(key, []).append(reservation)
                 case SingleTarget(uid):
-                    self._start_planned_single(uid, reservation, fence)
+                    with self._workers.containing(uid):
+                        self._start_planned_single(uid, reservation, fence)
         for key, grown in growths.items():
-            self._start_growth(key, grown, fence)
+            with self._workers.containing(key):
+                self._start_growth(key, grown, fence)
 
     def start_single(self, member: Member, node: str, fence: Fence) -> None:
         """Writes the ticket that is a single pod's reservation."""
@@ -55,11 +58,12 @@ class Reserver:
     def _start_gang(self, key: GroupKey, reservation: Reservation, fence: Fence) -> None:
         group = self._world.groups.get(key)
         gang = group.gang if group is not None else None
+        # Dropped even where nothing is begun: the look that follows the busy step wishes again, and that is news.
+        self._backlog.drop(key)
         if group is None or gang is None or self._workers.is_busy(key):
             return
         if gang.metadata.uid != reservation.uid or gang.status.phase is not GangPhase.PENDING:
             return
-        self._backlog.drop(key)
         slots = slots_of(reservation)
         self._world.reserve_slots(group, slots)
         self._metrics.reservations.inc()
@@ -68,9 +72,9 @@ class Reserver:
     def _start_growth(self, key: GroupKey, reservations: list[Reservation], fence: Fence) -> None:
         group = self._world.groups.get(key)
         gang = group.gang if group is not None else None
+        self._backlog.drop(key)
         if group is None or gang is None or self._workers.is_busy(key) or gang.status.phase is not GangPhase.RUNNING:
             return
-        self._backlog.drop(key)
         slots: dict[int, Placement] = {}
         first = statuses.next_slot(gang, group.plan, group.claims)
         for reservation in reservations:
