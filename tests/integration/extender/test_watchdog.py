@@ -62,13 +62,3 @@ def test_a_polite_end_answers_whoever_is_parked(cluster: Any, restart: Any, hand
     hand.wait_parked(1)
     cluster.stop("extender")
     assert held.result() == {"Error": "the extender is stopping"}
-
-
-def test_without_an_api_server_nothing_is_decided(cluster: Any, restart: Any, door: Any) -> None:
-    cluster.stop("extender")
-    cluster.stop("kube-apiserver")
-    try:
-        with pytest.raises(Exception, match="extender"):
-            cluster.start("extender")
-    finally:
-        cluster.start("kube-apiserver")

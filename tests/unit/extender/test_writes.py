@@ -1,0 +1,154 @@
+"""Commit and bind when the API server answers late, twice, not at all, or about somebody else's write."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from bones.extender_world import make_gang, make_pod, make_single_ticket, make_state
+from bones.scripted_api_server import Answer, ScriptedApiServer, hangs_up, refuses, says, scripted
+from muster_api.names import GPU_RESOURCE
+from muster_api.phases import GangPhase
+from muster_api.reasons import Reason
+from muster_extender import binding
+from muster_extender.barrier import Abort, Outcome
+from muster_extender.binding import Binder, BindRate
+from muster_extender.committing import GangCommitter
+from muster_extender.gangs import GangRecord, record_of
+from muster_extender.metrics import Metrics
+from muster_extender.state import ClusterState
+from muster_kube.clock import SystemClock
+from muster_kube.session import ApiSession
+from muster_kube.writer import Writer
+
+COVERED = says(200, {"metadata": {"name": "default"}, "spec": {"term": 1, "seq": 5}})
+NEW_TERM = says(200, {"metadata": {"name": "default"}, "spec": {"term": 2, "seq": 0}})
+CONFLICT = refuses(409, "Conflict", "the object has been modified")
+LATE = refuses(504, "Timeout", "etcdserver: request timed out")
+
+
+def found(phase: GangPhase, epoch: str = "1-1", gang_id: str = "a" * 16) -> Answer:
+    return says(200, json.loads(msgspec.json.encode(make_gang(phase, epoch=epoch, gang_id=gang_id))))
+
+
+def record() -> GangRecord:
+    read = record_of(make_gang())
+    assert read is not None
+    return read
+
+
+@asynccontextmanager
+async def writing(folder: Path, *script: Answer) -> AsyncIterator[tuple[ScriptedApiServer, Writer]]:
+    async with scripted(*script) as server, await ApiSession.connect(server.write_kubeconfig(folder)) as session:
+        yield server, Writer(session)
+
+
+@pytest.mark.parametrize(
+    ("script", "expected"),
+    [
+        ([COVERED, says(200, {})], Outcome.WRITTEN),
+        ([NEW_TERM], Outcome.NOT_WRITTEN),
+        ([refuses(404, "NotFound")], Outcome.NOT_WRITTEN),
+        ([COVERED, CONFLICT, found(GangPhase.RELEASED)], Outcome.NOT_WRITTEN),
+        ([COVERED, CONFLICT, found(GangPhase.COMMITTED)], Outcome.WRITTEN),
+        ([COVERED, CONFLICT, found(GangPhase.RUNNING)], Outcome.WRITTEN),
+        ([COVERED, CONFLICT, found(GangPhase.PENDING, "1-2")], Outcome.GANG_GONE),
+        ([COVERED, CONFLICT, found(GangPhase.COMMITTED, "1-2")], Outcome.GANG_GONE),
+        ([COVERED, CONFLICT, found(GangPhase.RELEASED, gang_id="b" * 16)], Outcome.GANG_GONE),
+        ([COVERED, refuses(404, "NotFound"), refuses(404, "NotFound")], Outcome.GANG_GONE),
+        ([COVERED, hangs_up(), found(GangPhase.COMMITTED)], Outcome.WRITTEN),
+        ([COVERED, LATE, found(GangPhase.RELEASED)], Outcome.NOT_WRITTEN),
+        ([COVERED, LATE, refuses(500, "InternalError"), found(GangPhase.COMMITTED)], Outcome.WRITTEN),
+        ([COVERED, refuses(403, "Forbidden")], Outcome.NOT_WRITTEN),
+    ],
+)
+async def test_a_commit_is_settled_by_what_the_gang_says(
+    script: list[Answer], expected: Outcome, tmp_path: Path
+) -> None:
+    async with writing(tmp_path, *script) as (server, writer):
+        assert await GangCommitter(writer, SystemClock()).commit(record(), 2) is expected
+        assert not server.script
+
+
+async def test_an_abort_takes_everything_back_in_the_next_epoch(tmp_path: Path) -> None:
+    bodies: list[Any] = []
+
+    async def answer(request: Any) -> Any:
+        bodies.append(json.loads(await request.read()))
+        return await says(200, {})(request)
+
+    async with writing(tmp_path, answer) as (_, writer):
+        abort = Abort(Reason.BARRIER_TIMEOUT, "1 of 2 members at the barrier", "n1")
+        assert await GangCommitter(writer, SystemClock()).abort(record(), abort) is Outcome.WRITTEN
+    [body] = bodies
+    assert body["metadata"] == {"resourceVersion": "1"}
+    status = body["status"]
+    assert (status["phase"], status["epoch"], status["plan"], status["reservation"]) == ("Pending", "1-2", None, None)
+    assert status["aborts"]["count"] == 1
+    assert status["aborts"]["last"]["node"] == "n1"
+
+
+def pod_answer(node: str = "", *, uid: str = "", deleting: bool = False) -> Answer:
+    return says(200, json.loads(msgspec.json.encode(make_pod("a", node=node, uid=uid, deleting=deleting))))
+
+
+BINDINGS: dict[str, tuple[list[Answer], str]] = {
+    "bound": ([says(201, {})], ""),
+    "another call was first": ([CONFLICT, pod_answer("n0")], ""),
+    "bound elsewhere meanwhile": ([CONFLICT, pod_answer("n1")], binding.BOUND_ELSEWHERE),
+    "another pod of that name": ([CONFLICT, pod_answer(uid="other")], binding.POD_GONE),
+    "being deleted": ([CONFLICT, pod_answer(deleting=True)], binding.POD_GONE),
+    "gone": ([refuses(404, "NotFound")], binding.POD_GONE),
+    "gated": ([CONFLICT, pod_answer()], f"{binding.NOT_BINDABLE}: the object has been modified"),
+    "no answer, and it had worked": ([hangs_up(), pod_answer("n0")], ""),
+    "no answer, and it had not worked": ([hangs_up(), pod_answer(), says(201, {})], ""),
+    "too many requests": ([refuses(429, "TooManyRequests", **{"Retry-After": "0"}), says(201, {})], ""),
+    "an answer of 500 and then a conflict with itself": ([LATE, pod_answer(), CONFLICT, pod_answer("n0")], ""),
+}
+
+
+def single() -> ClusterState:
+    state = make_state()
+    state.observe_pod(make_pod("a", gpus=2, ticket=make_single_ticket("uid-a")))
+    return state
+
+
+async def bind(writer: Writer, state: ClusterState, is_alive: Callable[[], bool] = lambda: True) -> str:
+    binder = Binder(writer, state, BindRate(), Metrics(), 4)
+    return await binder.bind(state.pods["uid-a"], "n0", is_alive)
+
+
+@pytest.mark.parametrize("case", BINDINGS)
+async def test_a_binding_is_posted_until_its_end_is_known(case: str, tmp_path: Path) -> None:
+    script, expected = BINDINGS[case]
+    state = single()
+    async with writing(tmp_path, *script) as (server, writer):
+        assert await bind(writer, state) == expected
+        assert not server.script
+    # Bound or not, the pod's GPUs are counted once: by the binding, or by its ticket.
+    assert state.ledger.free("n0", GPU_RESOURCE) == 6
+    assert state.ledger.has_firm_room("n0", {GPU_RESOURCE: 7}) == bool(expected)
+
+
+async def test_no_binding_is_posted_for_a_call_that_is_gone(tmp_path: Path) -> None:
+    async with writing(tmp_path, says(201, {})) as (server, writer):
+        assert await bind(writer, single(), lambda: False) == binding.CALL_GONE
+        assert server.requests == []
+
+
+def test_the_bind_rate_learns_from_bursts_only() -> None:
+    rate = BindRate(initial=100.0, smallest_burst=4)
+    rate.begin(0.0)
+    rate.end(1.0)
+    assert rate() == 100.0
+    for _ in range(4):
+        rate.begin(10.0)
+    for number in range(4):
+        rate.end(10.0 + 0.0025 * (number + 1))
+    assert rate() == pytest.approx(0.7 * 100 + 0.3 * 400)
