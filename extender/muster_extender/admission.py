@@ -61,6 +61,25 @@ class Unsettled(msgspec.Struct, frozen=True, gc=False):
 Admission: TypeAlias = GangSlot | SinglePod | Worthless | Unsettled
 
 
+def is_ruled(record: PodRecord, state: ClusterState) -> bool:
+    """Whether Muster says where the pod goes, as opposed to wherever room is left.
+
+    A namespace that does not count as managed here proves nothing: our watch may be behind, or its label was taken
+    away in the middle of a release. So a gang's ticket binds its pod to the barrier in any namespace, a valid one of a
+    single pod to its node, and a labelled member that Muster has marked stays where it was when nothing is signed.
+    """
+    if record.is_native_group:
+        return False
+    if record.namespace in state.managed or (record.has_gang_label and record.is_held_at_bind):
+        return True
+    if not record.ticket:
+        return False
+    ticket = state.ticket_of(record)
+    if ticket is None:
+        return not state.verifier.has_keys
+    return not ticket.is_single or isinstance(judge(record, state), SinglePod)
+
+
 def judge(record: PodRecord, state: ClusterState) -> Admission:
     """Weighs the pod's ticket against Gang, fence and claims."""
     if not record.ticket:

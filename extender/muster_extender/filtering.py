@@ -6,7 +6,7 @@ from typing import TypeAlias
 
 import msgspec
 
-from muster_extender.admission import GangSlot, SinglePod, Unsettled, Worthless, judge
+from muster_extender.admission import GangSlot, SinglePod, Unsettled, Worthless, is_ruled, judge
 from muster_extender.pods import PodRecord
 from muster_extender.state import ClusterState
 
@@ -44,7 +44,7 @@ FilterDecision: TypeAlias = Accept | Room | Reject | RetryError
 
 def decide_filter(record: PodRecord, state: ClusterState) -> FilterDecision:
     """Unmanaged pods and native pod groups go where room is left; a managed pod where its ticket says, or nowhere."""
-    if record.is_native_group or record.namespace not in state.managed:
+    if not is_ruled(record, state):
         return Room(record.demand)
     match judge(record, state):
         case GangSlot() | SinglePod() as admitted:

@@ -27,6 +27,7 @@ class PodRecord(msgspec.Struct, frozen=True, gc=False):
     shape: str
     is_candidate: bool
     """Whether it would be Muster's business in a managed namespace."""
+    has_gang_label: bool
     is_held_at_bind: bool
     """Whether its bind call comes to the extender; without the marker the scheduler binds it by itself."""
     is_native_group: bool
@@ -58,6 +59,7 @@ def record_of(pod: Pod, resources: Collection[str], old: PodRecord | None = None
         # A gated pod may still be narrowed, which makes it another shape.
         shape=old.shape if old and not old.is_gated else _shape(pod) if is_candidate else "",
         is_candidate=is_candidate,
+        has_gang_label=bool(metadata.labels.get(GANG_LABEL)),
         is_held_at_bind=old.is_held_at_bind if old else asks_for(pod, (BIND_MARKER,)),
         is_native_group=spec.scheduling_group is not None,
         is_gated=is_gated(pod),

@@ -6,7 +6,7 @@ from typing import TypeAlias
 
 import msgspec
 
-from muster_extender.admission import GangSlot, SinglePod, Unsettled, Worthless, judge
+from muster_extender.admission import GangSlot, SinglePod, Unsettled, Worthless, is_ruled, judge
 from muster_extender.pods import PodRecord
 from muster_extender.protocol import ExtenderBindingArgs
 from muster_extender.state import ClusterState
@@ -56,7 +56,7 @@ def decide_bind(args: ExtenderBindingArgs, state: ClusterState) -> BindRoute:
         return AlreadyBound() if record.node == args.node else Refuse(BOUND_ELSEWHERE)
     if record.is_deleting:
         return Refuse(BEING_DELETED)
-    if record.is_native_group or record.namespace not in state.managed:
+    if not is_ruled(record, state):
         return _if_room(record, args.node, state)
     return _route_managed(record, args.node, state)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -125,6 +126,44 @@ def test_filter_judges_a_ticket_by_the_durable_plan(case: str) -> None:
     assert filter_pod(build(), state) == expected
 
 
+def free_pod(ticket: str, **changes: Any) -> Pod:
+    return make_pod("a", namespace="free", ticket=ticket, **changes)
+
+
+FREE_TICKETS: dict[str, tuple[Pod, FilterDecision]] = {
+    "a gang's": (free_pod(make_ticket(0, namespace="free")), Accept("n0")),
+    "a gang's, for a member without the bind marker": (
+        free_pod(make_ticket(0, namespace="free"), markers=False),
+        Reject(admission.NO_BIND_MARKER),
+    ),
+    "a single pod's": (free_pod(make_single_ticket("uid-a", "n2", namespace="free")), Accept("n2")),
+    "a single pod's of an old term": (
+        free_pod(make_single_ticket("uid-a", fence="0-5", namespace="free")),
+        Room({GPU_RESOURCE: 1}),
+    ),
+    "none, for a marked member": (free_pod("", gang="g"), Reject(admission.NOT_RELEASED)),
+    "none, for a labelled pod that Muster has never marked": (
+        free_pod("", gang="g", markers=False),
+        Room({GPU_RESOURCE: 1}),
+    ),
+}
+
+
+@pytest.mark.parametrize("case", FREE_TICKETS)
+def test_a_ticket_counts_in_a_namespace_that_is_not_known_as_managed(case: str) -> None:
+    pod, expected = FREE_TICKETS[case]
+    state = make_state()
+    state.observe_gang(make_gang(namespace="free"))
+    assert filter_pod(pod, state) == expected
+
+
+def test_without_keys_no_ticket_is_taken_for_a_forged_one() -> None:
+    state = make_state()
+    state.verifier.use_keys(())
+    decision = filter_pod(free_pod(make_ticket(0, namespace="free")), state)
+    assert decision == RetryError(admission.NOT_YET_KNOWN)
+
+
 def gang_reserved(term: int, seq: int) -> Gang:
     return make_gang(GangPhase.RESERVED, reservation=Fence(term=term, seq=seq))
 
@@ -174,6 +213,14 @@ def test_a_member_parks_until_its_gang_is_committed() -> None:
     assert isinstance(bind(state), Park)
     state.observe_gang(make_gang(GangPhase.COMMITTED))
     assert isinstance(bind(state), BindNow)
+
+
+def test_a_member_parks_although_its_namespace_is_not_managed_any_more() -> None:
+    state = make_state()
+    state.observe_namespace(make_namespace("team", managed=False))
+    state.observe_pod(make_pod("a", ticket=make_ticket(0)))
+    state.observe_gang(make_gang())
+    assert isinstance(bind(state), Park)
 
 
 def test_bind_refuses_what_filter_would_refuse() -> None:
