@@ -104,7 +104,7 @@ def make_view(
     }
     view = GangView(
         gang=gang,
-        roster=call_roll(members, gang.spec, gang.status.epoch, finished),
+        roster=call_roll(members, gang, finished),
         plan=gang.placements(),
         claims=shown | (claims or {}),
         unfit=unfit or {},

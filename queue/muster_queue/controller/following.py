@@ -89,10 +89,12 @@ def _ending(view: GangView) -> Decision | None:
     roster = view.roster
     if not roster.has_pods:
         return Decision(step=DeleteGang("no pod carries its label")) if is_plain(view.gang) else None
-    if roster.has_live or not roster.ended:
+    if roster.has_live or not (roster.ended or roster.past):
         return None
     if roster.going:
         return Decision(report=_running_report(view))
+    if is_plain(view.gang) and not (roster.ended or roster.done):
+        return Decision(step=DeleteGang("no pod of its last try is left"))
     return Decision(step=_end(view))
 
 

@@ -6,10 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from muster_api.gangs import Gang
-from muster_api.phases import HOLDING_PHASES
+from muster_api.phases import HOLDING_PHASES, GangPhase
 from muster_api.plans import Placement, PlanError
 from muster_api.tickets import TicketError, parse_epoch
 from muster_queue.controller.members import Member, Stage
+from muster_queue.controller.roster import has_taken_part
+
+UNDER_WAY = frozenset({GangPhase.COMMITTED, GangPhase.RUNNING})
 
 GroupKey = tuple[str, str]
 """Namespace and gang label."""
@@ -43,6 +46,7 @@ class Group:
         self.plan, self.unreadable = _read_plan(gang)
         if gang is None or before is None or _try_of(before) != _try_of(gang):
             self.claims = {}
+            self.finished = 0
             for member in self.members.values():
                 self.claim(member)
 
@@ -53,7 +57,7 @@ class Group:
     def lose_member(self, uid: str) -> Member | None:
         """Its pod is gone; those that succeeded stay counted until nobody is left."""
         member = self.members.pop(uid, None)
-        if member is not None and member.stage is Stage.SUCCEEDED:
+        if member is not None and member.stage is Stage.SUCCEEDED and self._is_under_way_with(member):
             self.finished += 1
         if not self.members:
             self.finished = 0
@@ -74,6 +78,10 @@ class Group:
             return self.reserving
         open_slots = {slot: place for slot, place in self.plan.items() if self._is_open(slot)}
         return {**open_slots, **self.reserving}
+
+    def _is_under_way_with(self, member: Member) -> bool:
+        gang = self.gang
+        return gang is not None and gang.status.phase in UNDER_WAY and has_taken_part(member, gang)
 
     def _is_open(self, slot: int) -> bool:
         uid = self.claims.get(slot)

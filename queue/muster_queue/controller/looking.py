@@ -95,7 +95,7 @@ class Looker:
         """Raises what a poisoned object makes the vocabulary raise; the caller contains it."""
         if group.gang is None:
             self._timings.pop(group.key, None)
-            roster = call_roll(group.members.values(), UNMADE.spec, "")
+            roster = call_roll(group.members.values(), UNMADE)
             decision = decide_without_gang(roster)
             return GroupLook(group, None, decision)
         view = self._view(group, group.gang, fitness, now)
@@ -148,7 +148,7 @@ class Looker:
         unfit = fitness.unfit(group.plan) if status.phase in HOLDING_PHASES else {}
         view = GangView(
             gang=gang,
-            roster=call_roll(group.members.values(), gang.spec, status.epoch, group.finished),
+            roster=call_roll(group.members.values(), gang, group.finished),
             plan=group.plan,
             claims=group.claims,
             unfit=unfit,

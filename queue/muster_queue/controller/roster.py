@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from muster_api.gangs import GangSpec
+from muster_api.gangs import Gang, GangSpec
 from muster_api.reasons import Reason
-from muster_queue.controller.members import Member, Problem, Stage
+from muster_queue.controller.members import Member, Problem, Stage, unverified
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +19,8 @@ class Roster:
     refused: tuple[tuple[Member, Problem], ...] = ()
     ended: tuple[Member, ...] = ()
     going: tuple[Member, ...] = ()
+    past: tuple[Member, ...] = ()
+    """Pods that ended in an earlier try, or as members of an earlier gang of that label: no part of this one."""
     finished: int = 0
     """Members that succeeded and whose pods are gone already, as far as this process saw it."""
 
@@ -37,27 +39,46 @@ class Roster:
         return tuple(member for member in self.counted if not member.foreign_gate)
 
     @property
+    def live(self) -> tuple[Member, ...]:
+        """Those that have neither ended nor begun to go, whether they count or not."""
+        return (*self.counted, *self.surplus, *(member for member, _ in self.refused))
+
+    @property
     def has_live(self) -> bool:
         return bool(self.counted or self.surplus or self.refused)
 
     @property
     def has_pods(self) -> bool:
-        return bool(self.has_live or self.ended or self.going)
+        return bool(self.has_live or self.ended or self.past or self.going)
 
     def everyone(self) -> tuple[Member, ...]:
         """All pods of the label, whatever their state."""
-        return (*self.counted, *self.surplus, *(member for member, _ in self.refused), *self.ended, *self.going)
+        return (*self.live, *self.ended, *self.past, *self.going)
 
 
-def call_roll(members: Iterable[Member], spec: GangSpec, epoch: str, finished: int = 0) -> Roster:
+def has_taken_part(member: Member, gang: Gang) -> bool:
+    """Whether a pod that has ended was a member in this try, or an earlier one of the same name left it behind.
+
+    Who was bound before the Gang was made never had its ticket; such a gang never passed the barrier and counts all.
+    A key that is gone by now takes nothing away from a pod that ran, so the signature is not asked for.
+    """
+    if gang.status.committed_at is None:
+        return True
+    ticket = member.ticket or unverified(member.namespace, member.ticket_text)
+    return ticket is not None and (ticket.gang, str(ticket.epoch)) == (gang.spec.id, gang.status.epoch)
+
+
+def call_roll(members: Iterable[Member], gang: Gang, finished: int = 0) -> Roster:
     """Sort the pods of one label: at most `spec.members` count, those let go first, then the oldest."""
+    spec = gang.spec
     live: list[Member] = []
     ended: list[Member] = []
+    past: list[Member] = []
     going: list[Member] = []
     refused: list[tuple[Member, Problem]] = []
     for member in members:
         if member.is_terminal:
-            ended.append(member)
+            (ended if has_taken_part(member, gang) else past).append(member)
         elif member.deleting:
             going.append(member)
         elif (problem := _problem(member, spec)) is not None:
@@ -66,8 +87,16 @@ def call_roll(members: Iterable[Member], spec: GangSpec, epoch: str, finished: i
             live.append(member)
     size = spec.members
     if len(live) > size:
-        live.sort(key=lambda member: _rank(member, spec.id, epoch))
-    return Roster(tuple(live[:size]), tuple(live[size:]), tuple(refused), tuple(ended), tuple(going), finished)
+        live.sort(key=lambda member: _rank(member, spec.id, gang.status.epoch))
+    return Roster(
+        counted=tuple(live[:size]),
+        surplus=tuple(live[size:]),
+        refused=tuple(refused),
+        ended=tuple(ended),
+        going=tuple(going),
+        past=tuple(past),
+        finished=finished,
+    )
 
 
 def first_member(members: Iterable[Member]) -> Member | None:

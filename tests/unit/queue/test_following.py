@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bones.gang_views import TERM, bound, make_gang, make_member, make_plan, make_view, released
+from bones.gang_views import TERM, TIME, bound, make_gang, make_member, make_plan, make_view, released
 from muster_api.gangs import Evicting, Gang
 from muster_api.phases import GangPhase
 from muster_api.plans import Placement, decode_plan
@@ -157,3 +157,33 @@ def test_the_gang_begins_anew_once_no_pod_of_the_epoch_is_left() -> None:
     assert status.phase is GangPhase.PENDING
     assert status.epoch == "2-2"
     assert isinstance(decide(make_view(EVICTING, []), PATIENCE, 0.0).step, DeleteGang)
+
+
+BEFORE = "1-7"
+"""The epoch of an earlier run under the same label, whose pods are still there."""
+
+
+def test_pods_that_an_earlier_run_has_left_behind_do_not_count_as_done() -> None:
+    gang = make_gang(GangPhase.RUNNING, plan=make_plan(3), committed_at=TIME)
+    old = [bound(f"old-{slot}", slot, epoch=BEFORE, stage=Stage.SUCCEEDED) for slot in range(3)]
+    new = [bound("a", 0), released("b", 1), released("c", 2)]
+    waiting = decide(make_view(gang, [*old, *new]), PATIENCE, 0.0)
+    assert waiting.report is not None
+    assert waiting.report.reason is Reason.GANG_BROKEN
+    step = move_of(decide(make_view(gang, [*old, *new], now=61.0), PATIENCE, 61.0))
+    assert step.status.phase is GangPhase.EVICTING
+
+
+def test_pods_bound_before_their_gang_was_made_count_when_they_have_ended() -> None:
+    members = [bound(name, 0, ticket=None, stage=Stage.SUCCEEDED) for name in "ab"]
+    members.append(bound("c", 2, ticket=None))
+    decision = decide(make_view(make_gang(GangPhase.RUNNING), members, now=500.0), PATIENCE, 500.0)
+    assert decision.step is None
+    assert decision.report is not None
+    assert decision.report.reason is Reason.SCHEDULED
+
+
+def test_a_gang_of_which_only_an_earlier_run_is_left_goes() -> None:
+    gang = make_gang(GangPhase.RUNNING, plan=make_plan(3), committed_at=TIME)
+    old = [bound(f"old-{slot}", slot, epoch=BEFORE, stage=Stage.FAILED) for slot in range(3)]
+    assert isinstance(decide(make_view(gang, old), PATIENCE, 0.0).step, DeleteGang)

@@ -81,14 +81,14 @@ def test_an_elastic_gang_wants_places_for_as_many_as_exist() -> None:
 
 def test_surplus_members_are_left_out_the_youngest_first() -> None:
     members = [*three(), make_member("d", created="2025-01-01T00:00:00Z")]
-    roster = call_roll(members, make_gang().spec, "2-1")
+    roster = call_roll(members, make_gang())
     assert [member.name for member in roster.counted] == ["d", "a", "b"]
     assert [member.name for member in roster.surplus] == ["c"]
 
 
 def test_members_that_were_let_go_are_never_surplus() -> None:
     members = [make_member("a"), released("b", 0), bound("c", 1), make_member("d")]
-    roster = call_roll(members, make_gang().spec, "2-1")
+    roster = call_roll(members, make_gang())
     assert [member.name for member in roster.counted] == ["c", "b", "a"]
 
 
@@ -123,16 +123,16 @@ def test_the_oldest_member_that_can_be_read_speaks_for_a_new_gang() -> None:
         make_member("b"),
         make_member("c", created="2025-01-01T00:00:00Z"),
     ]
-    step = decide_without_gang(call_roll(members, make_gang().spec, "")).step
+    step = decide_without_gang(call_roll(members, make_gang())).step
     assert isinstance(step, CreateGang)
     assert step.first.name == "c"
 
 
 def test_no_gang_is_made_while_nobody_can_speak_for_it() -> None:
     members = [make_member("a", problem=UNREADABLE), make_member("b", deleting=True)]
-    assert decide_without_gang(call_roll(members, make_gang().spec, "")).step is None
+    assert decide_without_gang(call_roll(members, make_gang())).step is None
 
 
 def test_members_that_cannot_be_planned_for_have_a_gang_that_says_so() -> None:
     members = [make_member(name, problem=PROBLEM) for name in ("a", "b", "c")]
-    assert isinstance(decide_without_gang(call_roll(members, make_gang().spec, "")).step, CreateGang)
+    assert isinstance(decide_without_gang(call_roll(members, make_gang())).step, CreateGang)

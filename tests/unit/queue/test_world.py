@@ -184,3 +184,19 @@ def test_in_any_order_of_events_the_room_in_the_end_is_the_same(events: Events) 
         for item in news:
             {Pod: world.see_pod, Gang: world.see_gang, Node: world.see_node}[type(item)](item)
         assert free(world) == 5, seed
+
+
+def test_members_that_have_succeeded_and_gone_are_of_one_try_only(world: World, events: Events) -> None:
+    pods = [events.pod(name, ticket=make_ticket(slot), node="n1") for slot, name in enumerate("ab")]
+    for pod in pods:
+        world.see_pod(pod)
+    world.see_gang(events.gang(GangPhase.RUNNING, {}))
+    group = world.groups["team", "g"]
+    world.see_pod(events.pod("a", ticket=make_ticket(0), node="n1", phase="Succeeded"))
+    world.lose_pod(pods[0])
+    assert group.finished == 1
+    world.see_gang(events.gang(GangPhase.PENDING, {}, "2-2"))
+    assert group.finished == 0
+    world.see_pod(events.pod("b", ticket=make_ticket(1), node="n1", phase="Succeeded"))
+    world.lose_pod(pods[1])
+    assert group.finished == 0
