@@ -105,6 +105,9 @@ class BarrierRules:
     """How long an elastic gang that has its minimum waits for one more member."""
     slack: float = 5.0
     """Kept free on every socket at commit, beside the time that the bindings take."""
+    longest_margin: float = 60.0
+    """What is kept free at most: a slow moment must not keep a gang from ever being committed, and what the time does
+    not suffice for comes back through the queue after the commit."""
     retry_after: float = 0.2
     """Before another try at a write that did not happen."""
 
@@ -224,7 +227,7 @@ class Barrier:
     def _send_back_the_old(self, now: float) -> list[Action]:
         """Calls without the time left to bind the whole gang come back with a fresh socket; the gang waits on."""
         members = max(len(self._facts.reserved), self.parked)
-        needed = members / self._bind_rate() + self._rules.slack
+        needed = min(self._rules.longest_margin, members / self._bind_rate() + self._rules.slack)
         old = []
         for call in self._parked.values():
             if call.expires - now >= needed:

@@ -159,7 +159,9 @@ class HeldCalls:
                 case Bind(call):
                     self._answer(call, "")
                 case Commit() | Abort():
-                    task = asyncio.create_task(self._write(gang_id, barrier, action))
+                    # The Gang as it is at the decision: what is written over a later one would undo that.
+                    gang = self._state.gangs.get(gang_id)
+                    task = asyncio.create_task(self._write(gang_id, gang, barrier, action))
                     self._writes.add(task)
                     task.add_done_callback(self._writes.discard)
 
@@ -171,22 +173,24 @@ class HeldCalls:
             del self._newest_call[waiting.uid]
         waiting.verdict.set_result(message)
 
-    async def _write(self, gang_id: str, barrier: Barrier, action: Commit | Abort) -> None:
+    async def _write(self, gang_id: str, gang: GangRecord | None, barrier: Barrier, action: Commit | Abort) -> None:
         """Does a write that a barrier asked for and tells it how that ended."""
         outcome = Outcome.NOT_WRITTEN
         try:
-            outcome = await self._swap(gang_id, barrier, action)
+            outcome = await self._swap(gang, barrier, action)
         except Exception:
             log.exception("gang write failed", gang=gang_id)
         self._count(gang_id, action, outcome)
         self._act(gang_id, barrier, barrier.settle(outcome, self._clock.monotonic()))
         self._gang_changed(gang_id)
 
-    async def _swap(self, gang_id: str, barrier: Barrier, action: Commit | Abort) -> Outcome:
-        gang = self._state.gangs.get(gang_id)
-        known = self._barriers.get(gang_id)
+    async def _swap(self, gang: GangRecord | None, barrier: Barrier, action: Commit | Abort) -> Outcome:
+        known = self._barriers.get(gang.id) if gang is not None else None
         if gang is None or known is None or known[1] is not barrier or known[0] != gang.epoch:
             return Outcome.GANG_GONE
+        if gang.phase is not GangPhase.RELEASED:
+            # The barrier hears of it by its next look at the Gang.
+            return Outcome.NOT_WRITTEN
         if isinstance(action, Commit):
             return await self._committer.commit(gang, action.parked)
         return await self._committer.abort(gang, action)

@@ -110,7 +110,12 @@ class Extender:
         self._held = HeldCalls(
             self._state,
             GangCommitter(writer, clock),
-            BarrierRules(settings.barrier_timeout, settings.elastic_grace, settings.commit_slack),
+            BarrierRules(
+                arrival_timeout=settings.barrier_timeout,
+                grace=settings.elastic_grace,
+                slack=settings.commit_slack,
+                longest_margin=max(settings.commit_slack, settings.bind_timeout / 2),
+            ),
             clock,
             self._metrics,
             bind_rate=rate,

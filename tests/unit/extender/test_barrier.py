@@ -154,6 +154,11 @@ def test_a_call_too_old_to_bind_the_whole_gang_comes_back_and_nothing_is_aborted
     assert world.barrier.parked == 1
 
 
+def test_a_slow_moment_does_not_keep_a_gang_from_ever_being_committed() -> None:
+    world = World(make_facts(minimum=3, reserved=3), rate=0.01)
+    assert world.arrive(0, 1, 2) == [Commit(3)]
+
+
 def test_a_parked_pod_that_is_deleted_is_answered_and_does_not_count() -> None:
     world = World()
     world.arrive(0, 1)
