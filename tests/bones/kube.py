@@ -78,7 +78,7 @@ class Kube:
 
     def impersonate(self, user: str) -> None:
         """Speak as another user from now on, with that user's rights alone."""
-        self._pool.headers["Impersonate-User"] = user
+        self._pool.headers = {**self._pool.headers, "Impersonate-User": user}
 
     def create(self, manifest: Item) -> Item:
         """POST one manifest; its kind and namespace say where."""
