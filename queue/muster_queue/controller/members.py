@@ -10,7 +10,6 @@ import msgspec
 
 from muster_api.membership import (
     MembershipError,
-    demand,
     foreign_gates,
     gang_minimum,
     gang_size,
@@ -22,7 +21,10 @@ from muster_api.membership import (
 from muster_api.names import (
     DEFAULT_QUEUE,
     GANG_LABEL,
+    GANG_MIN_ANNOTATION,
+    GANG_SIZE_ANNOTATION,
     ON_BROKEN_ANNOTATION,
+    PRIORITY_ANNOTATION,
     QUEUE_LABEL,
     RELEASE_ANNOTATION,
 )
@@ -32,6 +34,7 @@ from muster_api.reasons import Reason
 from muster_api.tickets import Ticket, TicketError, parse
 
 KEEP_BROKEN: Final = "keep"
+DECLARED: Final = (GANG_SIZE_ANNOTATION, GANG_MIN_ANNOTATION, PRIORITY_ANNOTATION)
 IN_TRANSIT: Final = (
     "waiting for Muster to release",
     "waiting for the next one",
@@ -160,7 +163,6 @@ class _Facts(msgspec.Struct, frozen=True, gc=False):
     def of(cls, pod: Pod) -> _Facts:
         shape, size, minimum, problem = "", 1, 1, None
         try:
-            demand(pod)
             shape = shape_of(pod)
             if GANG_LABEL in pod.metadata.labels:
                 size, minimum = gang_size(pod), gang_minimum(pod)
@@ -189,13 +191,10 @@ def _same_facts(old: Pod, new: Pod) -> bool:
         and before.affinity == after.affinity
         and before.tolerations == after.tolerations
         and before.resources == after.resources
-        and old.metadata.labels == new.metadata.labels
-        and _declared(old) == _declared(new)
+        and before.priority_class_name == after.priority_class_name
+        and (GANG_LABEL in old.metadata.labels) == (GANG_LABEL in new.metadata.labels)
+        and all(old.metadata.annotations.get(name) == new.metadata.annotations.get(name) for name in DECLARED)
     )
-
-
-def _declared(pod: Pod) -> dict[str, str]:
-    return {key: text for key, text in pod.metadata.annotations.items() if key != RELEASE_ANNOTATION}
 
 
 def _ticket(namespace: str, text: str, previous: tuple[Pod, Member] | None, read_ticket: ReadTicket) -> Ticket | None:
