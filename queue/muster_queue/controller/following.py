@@ -24,7 +24,8 @@ EVICTION_RETRY = 2.0
 
 def decide_committed(view: GangView, patience: Patience, now: float) -> Decision:
     """Wait for the bindings; all there, or enough there and time is up: Running. Too few after that: broken."""
-    ending = _ending(view)
+    # Bindings may be on their way that the watch has not told of: nobody lives only once time is up.
+    ending = _ending(view) or _abandoned(view, patience.repair, now)
     if ending is not None:
         return ending
     seating = view.seating()
@@ -44,7 +45,7 @@ def decide_committed(view: GangView, patience: Patience, now: float) -> Decision
 
 def decide_running(view: GangView, patience: Patience, now: float) -> Decision:
     """Give replacements a slot of their own, give back what nobody needs, and notice when too few are left."""
-    ending = _ending(view)
+    ending = _ending(view) or _abandoned(view, patience.trim, now)
     if ending is not None:
         return ending
     seating = view.seating()
@@ -96,6 +97,26 @@ def _ending(view: GangView) -> Decision | None:
     if is_plain(view.gang) and not (roster.ended or roster.done):
         return Decision(step=DeleteGang("no pod of its last try is left"))
     return Decision(step=_end(view))
+
+
+def _abandoned(view: GangView, wait: float, now: float) -> Decision | None:
+    """A gang that was replaced as a whole starts again as a whole, once its old pods are gone."""
+    since = view.timing.abandoned_since
+    if since is None:
+        return None
+    present = len(view.roster.counted)
+    going = view.taking_part(view.roster.going)
+    if going:
+        text = f"{len(going)} pods of its last run are still being deleted, first {going[0].name}; then it starts anew"
+        return Decision(report=Report(Reason.MEMBER_DELETED, text, present, 0))
+    report = Report(Reason.MEMBER_DELETED, "no member of its last run is left; it starts anew", present, 0)
+    left = since + wait - now
+    if left > 0:
+        return Decision(report=report, recheck_after=left)
+    if is_plain(view.gang):
+        return Decision(step=DeleteGang("its label is used again"))
+    status = statuses.evicting(view.gang.status, Reason.MEMBER_DELETED)
+    return Decision(step=Move(statuses.with_report(status, report, view.time), "evict"))
 
 
 def _end(view: GangView) -> Move:

@@ -35,6 +35,7 @@ class Timing:
     progress: int = 0
     progressed: float = 0.0
     broken_since: float | None = None
+    abandoned_since: float | None = None
     refused_since: Mapping[str, float] = field(default_factory=dict)
     old_refusals: Mapping[str, str] = field(default_factory=dict)
     """What kube-scheduler had said, by uid, when this epoch was first seen."""
@@ -48,6 +49,7 @@ class Sighting:
     epoch: str
     progress: int
     is_broken: bool = False
+    is_abandoned: bool = False
     refusals: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -59,6 +61,13 @@ def advance(timing: Timing | None, seen: Sighting, now: float) -> Timing:
         timing = Timing(seen.phase, seen.epoch, now, seen.progress, now, old_refusals=timing.old_refusals)
     elif timing.progress != seen.progress:
         timing = replace(timing, progress=seen.progress, progressed=now)
-    broken_since = (timing.broken_since if timing.broken_since is not None else now) if seen.is_broken else None
+    broken_since = _since(timing.broken_since, now, is_so=seen.is_broken)
+    abandoned_since = _since(timing.abandoned_since, now, is_so=seen.is_abandoned)
     refused_since = {uid: timing.refused_since.get(uid, now) for uid in seen.refusals}
-    return replace(timing, broken_since=broken_since, refused_since=refused_since)
+    return replace(timing, broken_since=broken_since, abandoned_since=abandoned_since, refused_since=refused_since)
+
+
+def _since(before: float | None, now: float, *, is_so: bool) -> float | None:
+    if not is_so:
+        return None
+    return now if before is None else before

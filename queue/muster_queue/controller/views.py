@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from muster_api.gangs import Gang
@@ -45,10 +45,24 @@ class GangView:
 
     def of_this_epoch(self) -> tuple[Member, ...]:
         """Every pod that is or was let go in this epoch, however it stands now."""
+        return self.taking_part(self.roster.everyone())
+
+    def taking_part(self, members: Iterable[Member]) -> tuple[Member, ...]:
+        """Those of them that are bound, or hold a ticket of this epoch."""
         gang_id, epoch = self.gang.spec.id, self.gang.status.epoch
-        return tuple(
-            member for member in self.roster.everyone() if member.stage is Stage.BOUND or member.holds(gang_id, epoch)
-        )
+        return tuple(member for member in members if member.stage is Stage.BOUND or member.holds(gang_id, epoch))
+
+    @property
+    def is_abandoned(self) -> bool:
+        """Whether its label has come to new pods while nobody of this try lives any more.
+
+        Such pods are a gang that starts, not members that join one. Where some members have come to a good end, new
+        pods that could be the missing rest are taken for that.
+        """
+        live, done = self.roster.live, self.roster.done
+        if not live or self.taking_part(live):
+            return False
+        return not done or done + len(live) > self.gang.spec.members
 
 
 def is_short(roster: Roster, minimum: int) -> bool:
@@ -64,6 +78,7 @@ def sight(view: GangView) -> Sighting:
         epoch=view.gang.status.epoch,
         progress=view.roster.bound + view.roster.done,
         is_broken=is_short(view.roster, view.minimum),
+        is_abandoned=view.is_abandoned,
         refusals={
             member.uid: member.refusal
             for member in view.roster.counted

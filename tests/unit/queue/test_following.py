@@ -187,3 +187,32 @@ def test_a_gang_of_which_only_an_earlier_run_is_left_goes() -> None:
     gang = make_gang(GangPhase.RUNNING, plan=make_plan(3), committed_at=TIME)
     old = [bound(f"old-{slot}", slot, epoch=BEFORE, stage=Stage.FAILED) for slot in range(3)]
     assert isinstance(decide(make_view(gang, old), PATIENCE, 0.0).step, DeleteGang)
+
+
+def replaced(**changes: object) -> list[Member]:
+    return [make_member(f"new-{name}", **changes) for name in "abc"]
+
+
+@pytest.mark.parametrize("gang", [COMMITTED, RUNNING], ids=["committed", "running"])
+def test_a_gang_replaced_as_a_whole_waits_for_its_old_pods_and_grows_by_nobody(gang: Gang) -> None:
+    going = [bound(name, slot, deleting=True) for slot, name in enumerate("abc")]
+    decision = decide(make_view(gang, [*going, *replaced()], now=100.0), PATIENCE, 100.0)
+    assert (decision.step, decision.wanted) == (None, ())
+    assert decision.report is not None
+    assert decision.report.reason is Reason.MEMBER_DELETED
+
+
+@pytest.mark.parametrize(("gang", "wait"), [(COMMITTED, 60.0), (RUNNING, 3.0)], ids=["committed", "running"])
+@pytest.mark.parametrize("size", [3, 8], ids=["as before", "with another size"])
+def test_once_the_old_pods_are_gone_the_label_begins_anew(gang: Gang, wait: float, size: int) -> None:
+    members = replaced(size=size, minimum=size)
+    early = decide(make_view(gang, members, now=wait - 1), PATIENCE, wait - 1)
+    assert (early.step, early.wanted, early.recheck_after) == (None, (), pytest.approx(1.0))
+    assert isinstance(decide(make_view(gang, members, now=wait), PATIENCE, wait).step, DeleteGang)
+
+
+def test_the_missing_rest_of_a_gang_that_is_partly_done_joins_it() -> None:
+    members = [bound(name, slot, stage=Stage.SUCCEEDED) for slot, name in enumerate("ab")]
+    gone = [bound("c", 2, stage=Stage.FAILED), make_member("d")]
+    decision = decide(make_view(RUNNING, [*members, *gone], now=10.0), PATIENCE, 10.0)
+    assert [member.name for member in decision.wanted] == ["d"]
