@@ -38,7 +38,7 @@ def decide_committed(view: GangView, patience: Patience, now: float) -> Decision
     report = Report(Reason.BINDING, _bound_text(view), len(roster.counted), roster.bound)
     if left > 0:
         return Decision(report=report, recheck_after=left)
-    if roster.bound or view.unfit:
+    if _is_stuck(view, seating):
         return _broken(view, report)
     return Decision(report=report, recheck_after=patience.repair)
 
@@ -83,6 +83,14 @@ def decide_evicting(view: GangView, patience: Patience, now: float) -> Decision:
     status = statuses.pending_after_eviction(view.gang.status, view.term)
     report = Report(_evicting_reason(view), "every pod of the last try is gone", len(view.roster.counted), 0)
     return Decision(step=Move(statuses.with_report(status, report, view.time), "reset"))
+
+
+def _is_stuck(view: GangView, seating: Seating) -> bool:
+    """Whether waiting for the bindings is in vain; where all is well the extender binds as soon as it is back."""
+    roster = view.roster
+    if roster.bound or roster.done or view.unfit or view.timing.refused_since:
+        return True
+    return len(seating.standing) < view.minimum
 
 
 def _ending(view: GangView) -> Decision | None:

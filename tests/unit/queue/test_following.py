@@ -216,3 +216,18 @@ def test_the_missing_rest_of_a_gang_that_is_partly_done_joins_it() -> None:
     gone = [bound("c", 2, stage=Stage.FAILED), make_member("d")]
     decision = decide(make_view(RUNNING, [*members, *gone], now=10.0), PATIENCE, 10.0)
     assert [member.name for member in decision.wanted] == ["d"]
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        pytest.param([released("a", 0), released("b", 1), make_member("new-c")], id="a member was replaced"),
+        pytest.param(
+            [released("a", 0), released("b", 1), released("c", 2, refusal="Insufficient cpu")],
+            id="a member is refused",
+        ),
+    ],
+)
+def test_a_commit_that_cannot_be_bound_any_more_is_taken_back(members: list[Member]) -> None:
+    assert decide(make_view(COMMITTED, members, now=59.0), PATIENCE, 59.0).step is None
+    assert move_of(decide(make_view(COMMITTED, members, now=60.0), PATIENCE, 60.0)).status.phase is GangPhase.EVICTING
