@@ -48,10 +48,12 @@ def decide_running(view: GangView, patience: Patience, now: float) -> Decision:
     ending = _ending(view) or _abandoned(view, patience.trim, now)
     if ending is not None:
         return ending
+    report = _running_report(view)
+    if _is_broken(view, patience, now) and not _keeps_broken(view.roster):
+        return _broken(view, report)
     seating = view.seating()
     if seating.to_send and view.is_ours:
         return Decision(step=SendTickets(seating.to_send, None))
-    report = _running_report(view)
     failed = _failed_places(view, seating, patience, now)
     if failed:
         lessons = {seating.standing[slot].uid: abort for slot, abort in failed.items()}
@@ -60,10 +62,10 @@ def decide_running(view: GangView, patience: Patience, now: float) -> Decision:
     idle = _idle_slots(view, seating, is_wanted=bool(wanted))
     if idle and (wanted or now - view.timing.progressed >= patience.trim):
         return Decision(step=_trim(view, idle, report))
+    if _is_broken(view, patience, now):
+        return _broken(view, report, wanted)
     if view.timing.broken_since is not None:
         left = view.timing.broken_since + patience.repair - now
-        if left <= 0:
-            return _broken(view, report, wanted)
         return Decision(report=report, wanted=wanted, is_growth=True, recheck_after=left)
     recheck = patience.trim if idle or view.timing.refused_since else None
     return Decision(report=report, wanted=wanted, is_growth=True, recheck_after=recheck)
@@ -209,6 +211,12 @@ def _trim(view: GangView, idle: Mapping[int, Placement], report: Report) -> Move
     number = statuses.next_slot(view.gang, view.plan, view.claims)
     status = statuses.trimmed(view.gang.status, kept, number, view.time)
     return Move(statuses.with_report(status, report, view.time), "trim")
+
+
+def _is_broken(view: GangView, patience: Patience, now: float) -> bool:
+    """Whether too few are left for too long, whatever else there is to do."""
+    since = view.timing.broken_since
+    return since is not None and now - since >= patience.repair
 
 
 def _broken(view: GangView, report: Report, wanted: tuple[Member, ...] = ()) -> Decision:

@@ -231,3 +231,10 @@ def test_the_missing_rest_of_a_gang_that_is_partly_done_joins_it() -> None:
 def test_a_commit_that_cannot_be_bound_any_more_is_taken_back(members: list[Member]) -> None:
     assert decide(make_view(COMMITTED, members, now=59.0), PATIENCE, 59.0).step is None
     assert move_of(decide(make_view(COMMITTED, members, now=60.0), PATIENCE, 60.0)).status.phase is GangPhase.EVICTING
+
+
+def test_a_replacement_that_cannot_be_released_does_not_put_off_the_end_of_a_broken_gang() -> None:
+    members = [*all_bound()[:2], make_member("d")]
+    gang = make_gang(GangPhase.RUNNING, plan={**make_plan(2), 3: Placement("n2", "shape")})
+    assert isinstance(decide(make_view(gang, members, now=59.0), PATIENCE, 59.0).step, SendTickets)
+    assert move_of(decide(make_view(gang, members, now=60.0), PATIENCE, 60.0)).status.phase is GangPhase.EVICTING
