@@ -31,11 +31,16 @@ IsAlive = Callable[[], bool]
 
 
 class BindRate:
-    """How many bindings a second go through, from bursts large enough to tell."""
+    """How many bindings a second can go through.
 
-    def __init__(self, initial: float = 200.0, smallest_burst: int = 16) -> None:
+    Learned only while every slot is taken: a trickle tells how many were asked for, not how many are possible. A floor
+    keeps one bad minute from holding up all large gangs, whose bindings alone could show that it is over.
+    """
+
+    def __init__(self, concurrency: int, *, initial: float = 200.0, lowest: float = 50.0) -> None:
         self._rate = initial
-        self._smallest_burst = smallest_burst
+        self._lowest = lowest
+        self._concurrency = concurrency
         self._under_way = 0
         self._done = 0
         self._since = 0.0
@@ -45,17 +50,20 @@ class BindRate:
 
     def begin(self, now: float) -> None:
         """A binding has been asked for."""
-        if not self._under_way:
-            self._done, self._since = 0, now
         self._under_way += 1
+        if self._under_way == self._concurrency:
+            self._done, self._since = 0, now
 
     def end(self, now: float) -> None:
-        """One has ended; the last of a burst tells how fast the burst was."""
+        """One has ended; the one that leaves a slot free tells how fast they went while none was."""
+        is_full = self._under_way >= self._concurrency
         self._under_way -= 1
+        if not is_full:
+            return
         self._done += 1
         lasted = now - self._since
-        if not self._under_way and self._done >= self._smallest_burst and lasted > 0:
-            self._rate = 0.7 * self._rate + 0.3 * self._done / lasted
+        if self._under_way < self._concurrency and self._done >= self._concurrency and lasted > 0:
+            self._rate = max(self._lowest, 0.7 * self._rate + 0.3 * self._done / lasted)
 
 
 class Binder:

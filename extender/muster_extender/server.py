@@ -104,7 +104,7 @@ class Extender:
         self._freshness = Freshness(self._caches.all, settings.longest_silence, clock)
         self._state = ClusterState(settings.gpu_resources, TicketVerifier())
         writer = Writer(session, concurrency=settings.bind_concurrency + _SPARE_CONNECTIONS, field_manager=SERVICE)
-        rate = BindRate()
+        rate = BindRate(settings.bind_concurrency)
         self._binder = Binder(writer, self._state, rate, self._metrics, settings.bind_concurrency)
         self._fuse = Fuse(FuseRules())
         self._held = HeldCalls(

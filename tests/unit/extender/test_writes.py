@@ -120,7 +120,7 @@ def single() -> ClusterState:
 
 
 async def bind(writer: Writer, state: ClusterState, is_alive: Callable[[], bool] = lambda: True) -> str:
-    binder = Binder(writer, state, BindRate(), Metrics(), 4)
+    binder = Binder(writer, state, BindRate(4), Metrics(), 4)
     return await binder.bind(state.pods["uid-a"], "n0", is_alive)
 
 
@@ -142,13 +142,34 @@ async def test_no_binding_is_posted_for_a_call_that_is_gone(tmp_path: Path) -> N
         assert server.requests == []
 
 
-def test_the_bind_rate_learns_from_bursts_only() -> None:
-    rate = BindRate(initial=100.0, smallest_burst=4)
-    rate.begin(0.0)
-    rate.end(1.0)
-    assert rate() == 100.0
-    for _ in range(4):
+def burst(rate: BindRate, count: int, seconds: float) -> None:
+    """This many bindings asked for at once, done one after another."""
+    for _ in range(count):
         rate.begin(10.0)
-    for number in range(4):
-        rate.end(10.0 + 0.0025 * (number + 1))
+    for number in range(count):
+        rate.end(10.0 + seconds * (number + 1) / count)
+
+
+def test_the_bind_rate_learns_from_bursts_that_fill_every_slot() -> None:
+    rate = BindRate(4, initial=100.0, lowest=50.0)
+    burst(rate, 7, 0.0175)
+    # Slots were all taken while the first four of the seven ended.
     assert rate() == pytest.approx(0.7 * 100 + 0.3 * 400)
+
+
+def test_a_trickle_says_nothing_about_the_bind_rate() -> None:
+    rate = BindRate(4, initial=100.0)
+    burst(rate, 3, 100.0)
+    for number in range(100):
+        rate.begin(number * 0.1)
+        rate.begin(number * 0.1)
+        rate.end(number * 0.1 + 0.05)
+        rate.end(number * 0.1 + 0.06)
+    assert rate() == 100.0
+
+
+def test_the_bind_rate_never_falls_below_its_floor() -> None:
+    rate = BindRate(4, initial=100.0, lowest=50.0)
+    for _ in range(20):
+        burst(rate, 8, 1000.0)
+    assert rate() == 50.0
