@@ -11,6 +11,7 @@ from muster_queue.controller.backlog import Owner
 from muster_queue.controller.groups import GroupKey
 from muster_queue.controller.world import Listeners, World
 
+SHORTEST_SPACING: Final = 0.02
 SECONDS_PER_MEMBER: Final = 0.00004
 LONGEST_SPACING: Final = 0.25
 BREATH: Final = 0.005
@@ -41,7 +42,8 @@ class Attention:
         """Large gangs are looked at less often while they change all the time."""
         group = self._world.groups.get(key)
         members = len(group.members) if group is not None else 0
-        if self._agenda.mark(key, self._clock.monotonic(), min(LONGEST_SPACING, members * SECONDS_PER_MEMBER)):
+        spacing = min(LONGEST_SPACING, SHORTEST_SPACING + members * SECONDS_PER_MEMBER)
+        if self._agenda.mark(key, self._clock.monotonic(), spacing):
             self._news.set()
 
     def mark_single(self, uid: str) -> None:
