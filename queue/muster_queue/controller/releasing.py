@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from muster_api.gangs import Abort
+from muster_api.phases import GangPhase
 from muster_api.reasons import Reason
 from muster_queue.controller import statuses
 from muster_queue.controller.members import Member
@@ -33,7 +34,7 @@ def decide_released(view: GangView, patience: Patience, now: float) -> Decision:
         return Decision(step=abort_move(view, abort))
     if seating.to_send:
         return Decision(step=SendTickets(seating.to_send, None))
-    return Decision(report=barrier_report(view, seating), recheck_after=_recheck(view, patience, now))
+    return Decision(report=barrier_report(view, seating), recheck_after=_recheck(view, seating, patience, now))
 
 
 def abort_move(view: GangView, abort: Abort) -> Move:
@@ -83,8 +84,13 @@ def _failed_place(view: GangView, seating: Seating, patience: Patience, now: flo
 
 
 def _refusal_limit(view: GangView, member: Member, patience: Patience) -> float:
+    """A member at the barrier keeps the condition of the try before, so an old one says nothing until time is up."""
     is_old = view.timing.old_refusals.get(member.uid) == member.refusal
-    return patience.old_refusal if is_old else patience.refusal
+    if view.gang.status.phase is GangPhase.RUNNING:
+        return patience.old_refusal if is_old else patience.refusal
+    if is_old:
+        return _release_limit(view, patience)
+    return patience.refusal + patience.release_per_member * view.gang.spec.members
 
 
 def _why_too_late(view: GangView, seating: Seating, patience: Patience, now: float) -> Abort | None:
@@ -99,8 +105,11 @@ def _release_limit(view: GangView, patience: Patience) -> float:
     return patience.release + patience.release_per_member * view.gang.spec.members
 
 
-def _recheck(view: GangView, patience: Patience, now: float) -> float:
+def _recheck(view: GangView, seating: Seating, patience: Patience, now: float) -> float:
     """Until the next moment at which waiting alone changes the decision."""
     moments = [view.timing.progressed + _release_limit(view, patience)]
-    moments += [since + patience.refusal for since in view.timing.refused_since.values()]
+    refused_since = view.timing.refused_since
+    if refused_since:
+        refused = (member for member in seating.standing.values() if member.uid in refused_since)
+        moments += [refused_since[member.uid] + _refusal_limit(view, member, patience) for member in refused]
     return max(0.05, min(moments) - now)

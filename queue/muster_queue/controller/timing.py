@@ -18,9 +18,10 @@ class Patience:
     repair: float = 60.0
     """For a committed gang that is bound in part, since its last progress."""
     refusal: float = 3.0
-    """For kube-scheduler to find the planned node again after it has said no."""
+    """For kube-scheduler to find the planned node again after it has said no; as much more per member as above."""
     old_refusal: float = 10.0
-    """The same where it said no to the try before: it may not have looked again yet (its back-off is up to 5 s)."""
+    """For a pod that binds alone, where it said no to the try before: it may not have looked again yet (its back-off
+    is up to 5 s). A member at the barrier gets the whole time of its release."""
     trim: float = 3.0
     """Before slots that nobody came for are given back."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -118,6 +119,38 @@ def test_a_reservation_is_taken_back(
 def test_a_refusal_that_has_not_lasted_is_no_reason() -> None:
     members = [*all_released()[:2], released("c", 2, refusal="Insufficient cpu")]
     assert decide(make_view(RELEASED, members, now=2.0), PATIENCE, 2.0).step is None
+
+
+def refused_before(now: float) -> GangView:
+    """kube-scheduler said no in the try before; while the member is parked at the barrier nobody takes that back."""
+    text = "Insufficient cpu"
+    view = make_view(RELEASED, [*all_released()[:2], released("c", 2, refusal=text)], now=now)
+    return replace(view, timing=replace(view.timing, old_refusals={"u-c": text}))
+
+
+def test_an_old_refusal_says_nothing_about_a_member_that_waits_at_the_barrier() -> None:
+    decision = decide(refused_before(60.0), PATIENCE, 60.0)
+    assert decision.step is None
+    assert decision.recheck_after == pytest.approx(60.0)
+    assert aborted(refused_before(120.0), 120.0).abort is not None
+
+
+def test_a_large_gang_gives_kube_scheduler_more_time() -> None:
+    patience = replace(PATIENCE, release_per_member=1.0)
+    members = [*all_released()[:2], released("c", 2, refusal="Insufficient cpu")]
+    decision = decide(make_view(RELEASED, members, now=5.0), patience, 5.0)
+    assert decision.step is None
+    assert decision.recheck_after == pytest.approx(1.0)
+    assert decide(make_view(RELEASED, members, now=6.0), patience, 6.0).step is not None
+
+
+def test_a_refused_pod_without_a_place_does_not_keep_the_leader_looking() -> None:
+    """Elastic gangs have members that no slot was found for."""
+    gang = make_gang(GangPhase.RELEASED, minimum=2, plan=make_plan(2))
+    members = [released(name, slot, minimum=2) for slot, name in enumerate("ab")]
+    late = released("c", 0, epoch="2-0", minimum=2, refusal="Insufficient cpu")
+    decision = decide(make_view(gang, [*members, late], now=30.0), PATIENCE, 30.0)
+    assert decision.recheck_after == pytest.approx(90.0)
 
 
 def test_an_elastic_gang_survives_the_loss_of_members_above_its_minimum() -> None:
