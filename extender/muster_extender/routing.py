@@ -17,6 +17,7 @@ OTHER_NODE = "the scheduler chose another node than the planned one"
 BOUND_ELSEWHERE = "the pod is bound to another node already"
 BEING_DELETED = "the pod is being deleted"
 NO_ROOM_LEFT = "the node's GPUs are all bound"
+NOT_FREE = "the node's GPUs have been bound or reserved meanwhile"
 
 
 class BindNow(msgspec.Struct, frozen=True, gc=False):
@@ -57,7 +58,8 @@ def decide_bind(args: ExtenderBindingArgs, state: ClusterState) -> BindRoute:
     if record.is_deleting:
         return Refuse(BEING_DELETED)
     if not is_ruled(record, state):
-        return _if_room(record, args.node, state)
+        # Room may have been promised since filter, and nothing is promised to this pod.
+        return BindNow(record) if state.has_free_room(record, args.node) else Refuse(NOT_FREE)
     return _route_managed(record, args.node, state)
 
 
@@ -67,14 +69,10 @@ def _route_managed(record: PodRecord, node: str, state: ClusterState) -> BindRou
         case Worthless(message) | Unsettled(message):
             return Refuse(message)
         case SinglePod(planned) if planned == node:
-            return _if_room(record, node, state)
+            return BindNow(record) if state.has_firm_room(record, node) else Refuse(NO_ROOM_LEFT)
         case GangSlot() if admission.node != node:
             return Refuse(OTHER_NODE)
         case GangSlot():
             return BindNow(record) if admission.is_committed else Park(record, admission)
         case _:
             return Refuse(OTHER_NODE)
-
-
-def _if_room(record: PodRecord, node: str, state: ClusterState) -> BindRoute:
-    return BindNow(record) if state.has_firm_room(record, node) else Refuse(NO_ROOM_LEFT)

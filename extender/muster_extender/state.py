@@ -157,7 +157,15 @@ class ClusterState:
 
     def has_firm_room(self, record: PodRecord, node: str) -> bool:
         """Whether the pod would fit beside all that is bound or being bound there."""
+        if self._in_flight.get(record.uid) == node:
+            return True
         return record.demand is not None and self.ledger.has_firm_room(node, record.demand)
+
+    def has_free_room(self, record: PodRecord, node: str) -> bool:
+        """Whether the pod would fit there beside what is promised to others as well."""
+        if self._in_flight.get(record.uid) == node:
+            return True
+        return record.demand is not None and bool(self.ledger.with_room((node,), record.demand))
 
     def _is_newer(self, shown: PodRecord, known: PodRecord) -> bool:
         ours, theirs = self.ticket_of(known), self.ticket_of(shown)

@@ -256,6 +256,26 @@ def test_a_single_pod_is_not_bound_onto_gpus_that_others_were_bound_to() -> None
     assert bind(state) == Refuse(routing.NO_ROOM_LEFT)
 
 
+def test_an_unmanaged_pod_is_not_bound_onto_gpus_that_are_promised() -> None:
+    state = make_state(gpus=2)
+    state.observe_namespace(make_namespace("team", managed=False))
+    state.observe_pod(make_pod("a", gpus=2))
+    assert isinstance(bind(state), BindNow)
+    state.observe_pod(make_pod("b", gpus=1, ticket=make_single_ticket("uid-b")))
+    assert bind(state) == Refuse(routing.NOT_FREE)
+
+
+def test_a_pod_does_not_stand_in_its_own_way() -> None:
+    state = make_state(gpus=2)
+    state.observe_pod(make_pod("a", gpus=2, ticket=make_single_ticket("uid-a")))
+    state.observe_pod(make_pod("b", gpus=2, namespace="free"))
+    state.begin_bind(state.pods["uid-a"], "n0")
+    assert isinstance(bind(state), BindNow)
+    state.begin_bind(state.pods["uid-b"], "n1")
+    free = decide_bind(ExtenderBindingArgs("b", "free", "uid-b", "n1"), state)
+    assert isinstance(free, BindNow)
+
+
 def test_a_deleted_pod_is_not_bound() -> None:
     state = make_state()
     state.observe_pod(make_pod("a", ticket=make_single_ticket("uid-a"), deleting=True))
