@@ -18,6 +18,7 @@ NOT_RELEASED = "waiting for Muster to release this pod"
 NOT_SIGNED = "the release ticket is not signed by Muster for this pod"
 SUPERSEDED = "the release ticket is of an earlier epoch; waiting for the next one"
 SLOT_TAKEN = "the slot of the release ticket belongs to another pod"
+SINGLE_IN_GANG = "a gang's member with the release ticket of a single pod would bind without its gang"
 GANG_OVER = "the gang of the release ticket is not being released any more"
 NO_BIND_MARKER = "a gang member without the bind marker cannot wait for its gang"
 NOT_YET_KNOWN = "the reservation of the release ticket has not arrived here yet"
@@ -90,7 +91,7 @@ def judge(record: PodRecord, state: ClusterState) -> Admission:
     if ticket is None:
         return Worthless(NOT_SIGNED)
     if ticket.is_single:
-        return _judge_single(record, ticket, state.fence)
+        return Worthless(SINGLE_IN_GANG) if record.has_gang_label else _judge_single(record, ticket, state.fence)
     return _judge_member(record, ticket, state)
 
 

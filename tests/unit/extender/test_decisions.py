@@ -93,6 +93,10 @@ TICKETS: dict[str, tuple[Callable[[], Pod], FilterDecision]] = {
         lambda: make_pod("a", ticket=make_single_ticket("uid-a", "n2"), markers=False),
         Accept("n2"),
     ),
+    "a single ticket on a pod that was put into a gang later": (
+        lambda: make_pod("a", gang="g", ticket=make_single_ticket("uid-a")),
+        Reject(admission.SINGLE_IN_GANG),
+    ),
     "a single ticket on another pod": (
         lambda: make_pod("a", ticket=make_single_ticket("uid-b")),
         Reject(admission.NOT_SIGNED),
