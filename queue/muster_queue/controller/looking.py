@@ -51,6 +51,15 @@ class Fitness:
             mask = self.masks[shape] = eligible(self.snapshot, asked.constraints)
         return None if mask[row] else Reason.NODE_UNSCHEDULABLE
 
+    def is_overfull(self, node: str, shape: str) -> bool:
+        """Whether more is promised on this node than it has, of anything that the shape asks for."""
+        row = self.snapshot.nodes.index.get(node)
+        asked = self.world.shapes.get(shape)
+        if row is None or asked is None:
+            return False
+        columns = (self.snapshot.column(resource) for resource in asked.demand)
+        return any(column is not None and self.snapshot.free[row, column] < 0 for column in columns)
+
     def unfit(self, plan: Mapping[int, Placement]) -> dict[Placement, Reason]:
         """The places of a plan that are lost."""
         problems = {place: self.problem(place.node, place.shape) for place in set(plan.values())}
@@ -107,7 +116,7 @@ class Looker:
     def look_at_single(self, member: Member, fitness: Fitness, now: float) -> SingleLook:
         timing = advance_single(self._single_timings.get(member.uid), member, now)
         self._single_timings[member.uid] = timing
-        decision = decide_single(member, self._term, timing, fitness.problem, self._patience, now)
+        decision = decide_single(member, self._term, timing, fitness.problem, fitness.is_overfull, self._patience, now)
         if decision.lesson is not None:
             self.teach(member.uid, decision.lesson, member.ticket_text, now)
         return SingleLook(member, decision, self.lesson(member.uid))

@@ -13,6 +13,8 @@ from muster_queue.controller.timing import Patience
 
 Unfit = Callable[[str, str], Reason | None]
 """Node and shape to the reason for which a pod of that shape cannot go there now."""
+Overfull = Callable[[str, str], bool]
+"""Node and shape to whether more is promised there of what the shape asks for than there is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +51,13 @@ def advance_single(timing: SingleTiming | None, member: Member, now: float) -> S
 
 
 def decide_single(
-    member: Member, term: int, timing: SingleTiming, unfit: Unfit, patience: Patience, now: float
+    member: Member,
+    term: int,
+    timing: SingleTiming,
+    unfit: Unfit,
+    is_overfull: Overfull,
+    patience: Patience,
+    now: float,
 ) -> SingleDecision:
     """What to do next for a pod without a gang label, in a managed namespace."""
     if not member.is_unbound:
@@ -67,6 +75,9 @@ def decide_single(
         text = f"node {ticket.node}, planned for the pod, cannot take it any more"
         return SingleDecision(wants_place=True, lesson=Abort(reason=lost, node=ticket.node, message=text))
     if ticket.epoch.term != term or member.stage is Stage.GATED:
+        # A leader that did not know yet that it was replaced may have written the ticket: only room makes it good.
+        if is_overfull(ticket.node, member.shape):
+            return SingleDecision(wants_place=True)
         return SingleDecision(renew_on=ticket.node)
     return _released(member, ticket.node, timing, patience, now)
 

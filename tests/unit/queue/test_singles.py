@@ -24,11 +24,17 @@ def ticketed(term: int = TERM, node: str = "n1", **changes: object) -> Member:
     return single(**({"stage": Stage.OPEN, "ticket": ticket, "ticket_text": str(ticket)} | changes))
 
 
-def decide(member: Member, *, lost: str = "", timing: SingleTiming | None = None, now: float = 0.0) -> SingleDecision:
+def decide(
+    member: Member, *, lost: str = "", full: str = "", timing: SingleTiming | None = None, now: float = 0.0
+) -> SingleDecision:
     def unfit(node: str, shape: str) -> Reason | None:
         return Reason.NODE_LOST if node == lost else None
 
-    return decide_single(member, TERM, timing or advance_single(None, member, now), unfit, PATIENCE, now)
+    def is_overfull(node: str, shape: str) -> bool:
+        return node == full
+
+    timing = timing or advance_single(None, member, now)
+    return decide_single(member, TERM, timing, unfit, is_overfull, PATIENCE, now)
 
 
 @pytest.mark.parametrize(
@@ -55,6 +61,11 @@ def test_a_lost_node_is_avoided_by_the_next_plan() -> None:
     assert decision.wants_place
     assert decision.lesson is not None
     assert (decision.lesson.node, decision.lesson.reason) == ("n1", Reason.NODE_LOST)
+
+
+def test_an_old_ticket_is_not_renewed_where_others_have_the_room() -> None:
+    assert decide(ticketed(TERM - 1), full="n1") == SingleDecision(wants_place=True)
+    assert decide(ticketed(TERM), full="n1").reason is Reason.BINDING
 
 
 def test_the_ticket_of_another_pod_is_worth_nothing() -> None:

@@ -17,6 +17,7 @@ from muster_api.objects import Namespace, Node, ObjectMeta, Pod
 from muster_api.phases import GangPhase
 from muster_api.plans import Placement, encode_plan
 from muster_api.tickets import Epoch, Ticket, sign, single_gang
+from muster_queue.controller.looking import Fitness
 from muster_queue.controller.world import Listeners, World
 
 KEY = b"key"
@@ -144,6 +145,17 @@ def test_a_single_pods_ticket_is_its_reservation(world: World, events: Events) -
     assert free(world, "n2") == 7
     world.see_pod(events.pod("s", gang="", node="n2"))
     assert free(world, "n2") == 7
+
+
+def test_a_node_is_overfull_only_in_what_is_asked_for(world: World, events: Events) -> None:
+    single = events.pod("s", gang="", ticket=Ticket(single_gang("u-s"), Epoch(1, 9), 0, "n2"))
+    world.see_pod(single)
+    shape = shape_of(single)
+    assert not Fitness(world, world.capacity.freeze()).is_overfull("n2", shape)
+    world.capacity.take("n2", "others", {GPU_RESOURCE: 8})
+    assert Fitness(world, world.capacity.freeze()).is_overfull("n2", shape)
+    world.capacity.take("n2", "others", {"example.com/other": 8})
+    assert not Fitness(world, world.capacity.freeze()).is_overfull("n2", shape)
 
 
 def test_an_older_state_and_an_answer_about_a_pod_that_is_gone_change_nothing(world: World, events: Events) -> None:
