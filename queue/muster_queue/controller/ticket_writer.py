@@ -79,7 +79,15 @@ class TicketWriter:
     async def send_all(
         self, tickets: Iterable[tuple[Member, Ticket]], after_each: AfterTicket = nothing_after_ticket
     ) -> Round:
-        """Sends them side by side; one that fails does not stop the others."""
+        """Sends them side by side; one that fails does not stop the others. Raises LostFenceError as such."""
+        try:
+            return await self._send_side_by_side(tickets, after_each)
+        except ExceptionGroup as failures:
+            if failures.subgroup(LostFenceError) is not None:
+                raise LostFenceError("not leading any more") from failures
+            raise
+
+    async def _send_side_by_side(self, tickets: Iterable[tuple[Member, Ticket]], after_each: AfterTicket) -> Round:
         done = Round()
         waiting = iter(tickets)
 

@@ -6,16 +6,18 @@ import msgspec
 import pytest
 
 from bones.gang_store import GangStore, make_hands
-from bones.gang_views import TERM, make_gang, make_member, make_plan
+from bones.gang_views import TERM, make_gang, make_member, make_plan, make_ticket
 from muster_api.gangs import Abort, Gang
 from muster_api.phases import GangPhase
 from muster_api.reasons import Reason
 from muster_kube.errors import Invalid
 from muster_queue.controller import statuses
+from muster_queue.controller.gang_writer import LostFenceError
 from muster_queue.controller.performing import Hands, Performer
 from muster_queue.controller.slots import Assignment
 from muster_queue.controller.statuses import Report
 from muster_queue.controller.steps import DeleteGang, Move, SendTickets, Step
+from muster_queue.controller.ticket_writer import TicketWriter
 
 RELEASED = make_gang(GangPhase.RELEASED, plan=make_plan(1))
 GROUP = ("team", "g")
@@ -82,3 +84,9 @@ async def test_what_follows_the_tickets_is_not_written_over_a_commit(*, is_refus
     step = SendTickets((Assignment(make_member("a"), 0, "n1"),), statuses.released(reserved.status))
     await Performer(hands, TERM).perform(hands.world.groups[GROUP], step, reserved)
     assert phase_of(store) is GangPhase.COMMITTED
+
+
+async def test_who_leads_no_more_steps_down_in_the_middle_of_the_tickets() -> None:
+    tickets = TicketWriter(GangStore(), lambda: b"key", lambda pod: None, lambda: False)
+    with pytest.raises(LostFenceError):
+        await tickets.send_all([(make_member("a"), make_ticket(0))])
