@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
+import msgspec
 import structlog
 
 from muster_api.objects import Pod
@@ -25,7 +26,10 @@ CALL_GONE: Final = "the scheduler has given up on this call"
 POD_GONE: Final = "the pod is gone"
 BOUND_ELSEWHERE: Final = "the pod is bound to another node"
 NOT_BINDABLE: Final = "the API server refuses to bind the pod"
+ANOTHER_UNDER_WAY: Final = "another binding of the pod was under way"
 _TIMEOUT: Final = 10.0
+# How long the API server may still be at work on a request that it never answered.
+IN_DOUBT_SECONDS: Final = 60.0
 
 IsAlive = Callable[[], bool]
 
@@ -66,6 +70,13 @@ class BindRate:
             self._rate = max(self._lowest, 0.7 * self._rate + 0.3 * self._done / lasted)
 
 
+class _Attempt(msgspec.Struct, frozen=True, gc=False):
+    error: str
+    """Empty once the pod is bound as wanted."""
+    may_land: bool
+    """Whether a request that was never answered may still bind the pod."""
+
+
 class Binder:
     """Turns a decision to bind into a bound pod, or into the error that sends the pod back into the queue."""
 
@@ -75,23 +86,29 @@ class Binder:
         self._rate = rate
         self._metrics = metrics
         self._slots = asyncio.Semaphore(concurrency)
-        self._under_way: dict[str, asyncio.Task[str]] = {}
+        self._under_way: dict[str, tuple[str, asyncio.Task[str]]] = {}
+        self._in_doubt: dict[str, asyncio.TimerHandle] = {}
 
     async def bind(self, record: PodRecord, node: str, is_alive: IsAlive) -> str:
         """Binds the pod; the empty string for success, else why not.
 
-        A second call for a pod whose binding is under way waits for that one's end.
+        A second call for a pod whose binding is under way waits for that one's end; its success is not the second
+        one's where that wants another node.
         """
-        task = self._under_way.get(record.uid)
-        if task is None:
+        known = self._under_way.get(record.uid)
+        if known is None:
             task = asyncio.create_task(self._bind(record, node, is_alive))
-            self._under_way[record.uid] = task
+            known = self._under_way[record.uid] = node, task
             task.add_done_callback(lambda _: self._under_way.pop(record.uid, None))
-        return await asyncio.shield(task)
+        chosen, task = known
+        error = await asyncio.shield(task)
+        if chosen == node:
+            return error
+        return ANOTHER_UNDER_WAY if error else BOUND_ELSEWHERE
 
     async def drain(self) -> None:
         """Waits for every binding that has been posted."""
-        await asyncio.gather(*self._under_way.values(), return_exceptions=True)
+        await asyncio.gather(*(task for _, task in self._under_way.values()), return_exceptions=True)
 
     async def _bind(self, record: PodRecord, node: str, is_alive: IsAlive) -> str:
         self._rate.begin(time.monotonic())
@@ -106,26 +123,42 @@ class Binder:
         return error
 
     async def _post(self, record: PodRecord, node: str, is_alive: IsAlive) -> str:
+        doubt = self._in_doubt.pop(record.uid, None)
+        if doubt is not None:
+            doubt.cancel()
         self._state.begin_bind(record, node)
-        error: str | None = "interrupted"
+        # What is interrupted may have been sent.
+        attempt = _Attempt("interrupted", may_land=True)
         try:
-            error = await self._post_until_known(record, node, is_alive)
+            attempt = await self._post_until_known(record, node, is_alive, may_land=doubt is not None)
         finally:
-            if error:
+            if attempt.error and attempt.may_land:
+                self._doubt(record)
+            elif attempt.error:
                 self._state.cancel_bind(record)
-        return error
+        return attempt.error
 
-    async def _post_until_known(self, record: PodRecord, node: str, is_alive: IsAlive) -> str:
+    def _doubt(self, record: PodRecord) -> None:
+        """The binding may still happen: its GPUs stay taken until that is out of the question."""
+
+        def give_up() -> None:
+            del self._in_doubt[record.uid]
+            self._state.cancel_bind(record)
+
+        self._in_doubt[record.uid] = asyncio.get_running_loop().call_later(IN_DOUBT_SECONDS, give_up)
+
+    async def _post_until_known(self, record: PodRecord, node: str, is_alive: IsAlive, *, may_land: bool) -> _Attempt:
         backoff = Backoff(first=0.05, longest=2.0)
         while True:
             try:
                 await self._writer.bind_pod(record.namespace, record.name, record.uid, node, timeout=_TIMEOUT)
                 await failpoints.hit("extender.bind.posted")
-                return ""
+                return _Attempt("", may_land=False)
             except Unavailable as error:
                 log.warning("binding not acknowledged", pod=record.name, uid=record.uid, error=str(error))
-                at_least = 0.0
-                settled = await self._read(record, node) if isinstance(error, AmbiguousWrite) else None
+                at_least, settled = 0.0, None
+                if isinstance(error, AmbiguousWrite):
+                    may_land, settled = True, await self._read(record, node)
             except TooManyRequests as error:
                 at_least, settled = error.retry_after, None
             except Conflict as error:
@@ -134,9 +167,9 @@ class Binder:
             except ApiError as error:
                 settled = POD_GONE if isinstance(error, NotFound) else f"{NOT_BINDABLE}: {error}"
             if settled is not None:
-                return settled
+                return _Attempt(settled, may_land and settled not in (POD_GONE, BOUND_ELSEWHERE))
             if not is_alive():
-                return CALL_GONE
+                return _Attempt(CALL_GONE, may_land)
             await asyncio.sleep(backoff.next_delay(at_least))
 
     async def _read(self, record: PodRecord, node: str) -> str | None:

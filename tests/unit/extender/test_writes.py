@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -140,6 +141,52 @@ async def test_no_binding_is_posted_for_a_call_that_is_gone(tmp_path: Path) -> N
     async with writing(tmp_path, says(201, {})) as (server, writer):
         assert await bind(writer, single(), lambda: False) == binding.CALL_GONE
         assert server.requests == []
+
+
+class Alive:
+    """A call that is given up on after so many looks."""
+
+    def __init__(self, looks: int) -> None:
+        self.looks = looks
+
+    def __call__(self) -> bool:
+        self.looks -= 1
+        return self.looks >= 0
+
+
+async def test_a_binding_that_may_still_land_keeps_its_gpus(tmp_path: Path) -> None:
+    state = single()
+    async with writing(tmp_path, hangs_up(), pod_answer()) as (_, writer):
+        assert await bind(writer, state, Alive(1)) == binding.CALL_GONE
+    assert not state.ledger.has_firm_room("n0", {GPU_RESOURCE: 7})
+
+
+async def test_a_binding_in_doubt_is_given_up_in_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    state, given_up = single(), asyncio.Event()
+    monkeypatch.setattr(binding, "IN_DOUBT_SECONDS", 0.0)
+    monkeypatch.setattr(state, "cancel_bind", lambda record: given_up.set())
+    async with writing(tmp_path, hangs_up(), pod_answer()) as (_, writer):
+        assert await bind(writer, state, Alive(1)) == binding.CALL_GONE
+        await asyncio.wait_for(given_up.wait(), 5)
+
+
+async def test_a_second_call_for_another_node_does_not_get_the_success_of_the_first(tmp_path: Path) -> None:
+    state = single()
+    async with writing(tmp_path, says(201, {})) as (server, writer):
+        binder = Binder(writer, state, BindRate(4), Metrics(), 4)
+        calls = [binder.bind(state.pods["uid-a"], node, lambda: True) for node in ("n0", "n1", "n0")]
+        assert await asyncio.gather(*calls) == ["", binding.BOUND_ELSEWHERE, ""]
+        assert len(server.requests) == 1
+
+
+async def test_a_new_call_ends_the_doubt_about_the_one_before(tmp_path: Path) -> None:
+    state = single()
+    async with writing(tmp_path, hangs_up(), pod_answer(), CONFLICT, pod_answer("n0")) as (_, writer):
+        binder = Binder(writer, state, BindRate(4), Metrics(), 4)
+        assert await binder.bind(state.pods["uid-a"], "n0", Alive(1)) == binding.CALL_GONE
+        assert binder._in_doubt
+        assert await binder.bind(state.pods["uid-a"], "n0", lambda: True) == ""
+        assert not binder._in_doubt
 
 
 def burst(rate: BindRate, count: int, seconds: float) -> None:
