@@ -95,16 +95,20 @@ class Performer:
         finally:
             self._hands.world.reserve_slots(group, {})
 
-    async def ticket_single(self, member: Member, node: str, fence: Fence) -> Round:
-        """The ticket of a single pod is its reservation: it counts under this fence."""
+    async def ticket_single(self, member: Member, node: str, fence: Fence) -> None:
+        """The ticket of a single pod is its reservation: it counts under this fence.
+
+        Raises Invalid where somebody else's admission refuses it, so that it is not asked again at once.
+        """
         ticket = Ticket(single_gang(member.uid), Epoch(fence.term, fence.seq), 0, node)
         try:
             done = await self._hands.tickets.send_all([(member, ticket)], self._after_ticket)
         finally:
             self._hands.world.move_single(member.uid, None)
         if done.refused is not None:
-            self._hands.reporter.tell_pod(member, Report(Reason.INVALID, f"release refused: {done.refusal}"))
-        return done
+            text = f"release refused: {done.refusal}"
+            self._hands.reporter.tell_pod(member, Report(Reason.INVALID, text))
+            raise Invalid(422, "Refused", f"pod {member.name}: {text}")
 
     async def _create(self, first: Member) -> None:
         try:

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import msgspec
 import pytest
 
 from bones.gang_store import GangStore, make_hands
 from bones.gang_views import TERM, make_gang, make_member, make_plan, make_ticket
-from muster_api.gangs import Abort, Gang
+from muster_api.gangs import Abort, Fence, Gang
 from muster_api.phases import GangPhase
 from muster_api.reasons import Reason
-from muster_kube.errors import Invalid
+from muster_kube.errors import Forbidden, Invalid
 from muster_queue.controller import statuses
+from muster_queue.controller.attention import Attention
 from muster_queue.controller.gang_writer import LostFenceError
 from muster_queue.controller.performing import Hands, Performer
 from muster_queue.controller.slots import Assignment
 from muster_queue.controller.statuses import Report
 from muster_queue.controller.steps import DeleteGang, Move, SendTickets, Step
 from muster_queue.controller.ticket_writer import TicketWriter
+from muster_queue.controller.workers import Workers
 
 RELEASED = make_gang(GangPhase.RELEASED, plan=make_plan(1))
 GROUP = ("team", "g")
@@ -90,3 +94,19 @@ async def test_who_leads_no_more_steps_down_in_the_middle_of_the_tickets() -> No
     tickets = TicketWriter(GangStore(), lambda: b"key", lambda pod: None, lambda: False)
     with pytest.raises(LostFenceError):
         await tickets.send_all([(make_member("a"), make_ticket(0))])
+
+
+async def test_a_single_pod_whose_release_is_refused_is_left_alone_for_a_while() -> None:
+    def refuse(path: str) -> None:
+        raise Forbidden(403, "Forbidden", "somebody else's webhook")
+
+    store = GangStore()
+    store.on_patch = refuse
+    hands = make_hands(store)
+    attention = Attention(hands.world, hands.clock)
+    workers = Workers(attention, hands.metrics)
+    async with asyncio.TaskGroup() as tasks:
+        workers.work_in(tasks)
+        single = make_member("s", label="")
+        workers.start(single.uid, Performer(hands, TERM).ticket_single(single, "n1", Fence(term=TERM, seq=1)))
+    assert attention.take_due() == []
