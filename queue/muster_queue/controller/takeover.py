@@ -42,8 +42,12 @@ async def take_over(world: World, gangs: GangWriter) -> PlacementTerm:
     slots = asyncio.Semaphore(AT_ONCE)
 
     async def adopt(gang: Gang) -> bool:
-        async with slots:
-            written = await gangs.move(gang, statuses.adopted(gang.status, fence.spec))
+        try:
+            async with slots:
+                written = await gangs.move(gang, statuses.adopted(gang.status, fence.spec))
+        except ApiError as error:
+            log.error("gang not taken over", gang=gang.key, error=str(error))
+            return False
         if written.gang is not None:
             world.see_gang(written.gang)
         return written.is_ours
