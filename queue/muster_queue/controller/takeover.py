@@ -10,6 +10,7 @@ import structlog
 
 from muster_api.gangs import Fence, Gang, PlacementTerm
 from muster_api.phases import COVER_PHASES
+from muster_api.tickets import TicketError, parse_epoch
 from muster_kube.backoff import Backoff
 from muster_kube.errors import ApiError
 from muster_queue.controller import statuses
@@ -36,7 +37,10 @@ async def take_over(world: World, gangs: GangWriter) -> PlacementTerm:
     """
     known = await _patiently(gangs.read_fence)
     before = known.spec if known is not None else Fence()
-    fence = await gangs.raise_fence(known, Fence(term=before.term + 1, seq=0))
+    if known is None:
+        for gang in await _patiently(gangs.list_all):
+            world.see_gang(gang)
+    fence = await gangs.raise_fence(known, Fence(term=max(before.term, latest_term(world)) + 1, seq=0))
     world.see_fence(fence)
     found = await _patiently(gangs.list_all)
     slots = asyncio.Semaphore(AT_ONCE)
@@ -58,6 +62,26 @@ async def take_over(world: World, gangs: GangWriter) -> PlacementTerm:
     adopted = await asyncio.gather(*(adopt(gang) for gang in standing))
     log.info("took over", term=fence.spec.term, gangs=len(found), adopted=sum(adopted))
     return fence
+
+
+def latest_term(world: World) -> int:
+    """The newest term that anything known speaks of: should the fence be deleted, no term is used a second time."""
+    terms = [world.fence.term if world.fence is not None else 0]
+    for group in world.groups.values():
+        if group.gang is not None:
+            terms += _terms_of(group.gang)
+    members = (member for group in world.groups.values() for member in group.members.values())
+    terms += [member.ticket.epoch.term for member in (*members, *world.singles.values()) if member.ticket is not None]
+    return max(terms)
+
+
+def _terms_of(gang: Gang) -> list[int]:
+    status = gang.status
+    reserved = [status.reservation.term] if status.reservation is not None else []
+    try:
+        return [*reserved, parse_epoch(status.epoch).term]
+    except TicketError:
+        return reserved
 
 
 def _is_standing(world: World, gang: Gang, before: Fence) -> bool:

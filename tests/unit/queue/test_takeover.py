@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 
 from bones.gang_store import NO_SESSION, GangStore, make_hands
-from bones.gang_views import TERM, make_gang, make_plan
+from bones.gang_views import TERM, make_gang, make_plan, released
 from muster_api.gangs import Fence, Gang, PlacementTerm
 from muster_api.objects import ObjectMeta
 from muster_api.phases import GangPhase
 from muster_kube.errors import ApiError, Forbidden, Invalid
 from muster_queue.controller.gang_writer import GangWriter
-from muster_queue.controller.takeover import take_over
+from muster_queue.controller.takeover import latest_term, take_over
 
 OLD = Fence(term=TERM, seq=4)
 RELEASED = make_gang(GangPhase.RELEASED, plan=make_plan(1))
@@ -72,3 +72,9 @@ async def test_a_fence_that_was_deleted_starts_above_all_that_is_known() -> None
     assert fence.spec == Fence(term=TERM + 1, seq=0)
     assert store.gang is not None
     assert store.gang.status.reservation == RELEASED.status.reservation
+
+
+def test_tickets_tell_of_terms_as_well() -> None:
+    world = make_hands(GangStore(make_gang())).world
+    world.singles["u-s"] = released("s", 0, epoch="9-3", label="")
+    assert latest_term(world) == 9
