@@ -12,8 +12,9 @@ from muster_queue.controller.groups import GroupKey
 from muster_queue.controller.world import Listeners, World
 
 SHORTEST_SPACING: Final = 0.02
-SECONDS_PER_MEMBER: Final = 0.00004
-LONGEST_SPACING: Final = 0.25
+LONGEST_SPACING: Final = 0.5
+SHARE: Final = 0.04
+"""Of one core, that looking at one gang may take while it changes all the time."""
 BREATH: Final = 0.005
 """Changes that arrive together are looked at together."""
 
@@ -28,6 +29,7 @@ class Attention:
         self._world = world
         self._clock = clock
         self._agenda: Agenda[Owner] = Agenda()
+        self._spacing: dict[GroupKey, float] = {}
         self._news = asyncio.Event()
 
     def listen(self) -> None:
@@ -40,10 +42,7 @@ class Attention:
 
     def mark_group(self, key: GroupKey) -> None:
         """Large gangs are looked at less often while they change all the time."""
-        group = self._world.groups.get(key)
-        members = len(group.members) if group is not None else 0
-        spacing = min(LONGEST_SPACING, SHORTEST_SPACING + members * SECONDS_PER_MEMBER)
-        if self._agenda.mark(key, self._clock.monotonic(), spacing):
+        if self._agenda.mark(key, self._clock.monotonic(), self._spacing.get(key, SHORTEST_SPACING)):
             self._news.set()
 
     def mark_single(self, uid: str) -> None:
@@ -60,6 +59,10 @@ class Attention:
         self.has_new_nodes = True
         self.new_room()
 
+    def looked(self, key: GroupKey, seconds: float) -> None:
+        """How long a look at it took says how often it can be afforded."""
+        self._spacing[key] = min(LONGEST_SPACING, max(SHORTEST_SPACING, seconds / SHARE))
+
     def recheck(self, owner: Owner, after: float) -> None:
         """Look at it again by then, even if nothing happens."""
         if self._agenda.mark_at(owner, self._clock.monotonic() + after):
@@ -67,6 +70,8 @@ class Attention:
 
     def forget(self, owner: Owner) -> None:
         self._agenda.forget(owner)
+        if isinstance(owner, tuple):
+            self._spacing.pop(owner, None)
 
     def take_due(self) -> list[Owner]:
         return self._agenda.take_due(self._clock.monotonic())

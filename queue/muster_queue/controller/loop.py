@@ -184,6 +184,7 @@ class Leader:
                 self._attention.forget(key)
             return
         look = self._looker.look_at_group(group, fitness, now)
+        self._attention.looked(key, self._hands.clock.monotonic() - now)
         is_planned = world.is_managed(key[0]) and look.decision.step is None
         self._backlog.wish(key, wishes_of_group(look, world.shapes, self._looker.lesson) if is_planned else ())
         looks.groups.append(look)

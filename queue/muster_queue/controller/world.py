@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import msgspec
 import structlog
 
 from muster_api.gangs import Fence, Gang, PlacementTerm
@@ -232,14 +233,17 @@ class World:
     def _file(self, member: Member, before: Member | None) -> None:
         if before is not None and before.label != member.label:
             self._unfile(before)
+        is_news = before is None or before != msgspec.structs.replace(member, version=before.version)
         if member.label:
             key = (member.namespace, member.label)
             group = self.groups.setdefault(key, Group(key))
             group.see_member(member)
             self._settle_slot(group, member)
-            self.listeners.group_changed(key)
-        else:
-            self.singles[member.uid] = member
+            if is_news:
+                self.listeners.group_changed(key)
+            return
+        self.singles[member.uid] = member
+        if is_news:
             self.listeners.single_changed(member.uid)
 
     def _unfile(self, member: Member, *, is_gone: bool = False) -> None:
