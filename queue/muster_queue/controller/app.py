@@ -139,6 +139,7 @@ class Controller:
             policy=settings.policy(),
             plan_interval=settings.plan_interval,
             is_fresh=lambda: self._reflectors.oldest() <= settings.stale_after,
+            is_current=lambda: self._reflectors.oldest() <= settings.blind_after,
         )
         self._metrics.leader.set(1)
         try:

@@ -53,8 +53,12 @@ class GangWriter:
         self._writer = writer
         self._may_write = may_write
 
-    async def move(self, gang: Gang, status: GangStatus) -> Written:
-        """Replaces the status if nobody has touched the Gang since."""
+    async def move(self, gang: Gang, status: GangStatus, *, is_patient: bool = True) -> Written:
+        """Replaces the status if nobody has touched the Gang since.
+
+        Without patience it raises Unavailable where no answer comes: what takes something down has to be decided
+        anew once the API server is back, since pods may have been bound meanwhile.
+        """
         path = GANGS.object_path(gang.metadata.namespace, gang.metadata.name)
         body = msgspec.json.encode(_status_body(gang, status))
         pauses = Backoff(0.1, LONGEST_PAUSE)
@@ -67,6 +71,8 @@ class GangWriter:
             except Conflict:
                 return await self._look(gang, status)
             except (Unavailable, TooManyRequests) as error:
+                if not is_patient:
+                    raise
                 # The same compare-and-swap again: it happens once at most, and a conflict then tells which it was.
                 log.warning("gang not written yet", gang=gang.key, error=str(error))
                 await asyncio.sleep(pauses.next_delay())

@@ -19,7 +19,7 @@ from muster_queue.controller.members import Member
 from muster_queue.controller.roster import call_roll
 from muster_queue.controller.singles import SingleDecision, SingleTiming, advance_single, decide_single
 from muster_queue.controller.steps import Decision
-from muster_queue.controller.timing import Patience, Timing, advance
+from muster_queue.controller.timing import Patience, Timing, advance, restarted
 from muster_queue.controller.views import GangView, sight
 from muster_queue.controller.world import World
 
@@ -142,6 +142,14 @@ class Looker:
         changed = lessons != self._lessons or of_gangs != self._gang_lessons
         self._lessons, self._gang_lessons = lessons, of_gangs
         return changed
+
+    def restart_clocks(self, now: float) -> None:
+        """The caches were blind for a while: nobody is late for what may have happened unseen."""
+        self._timings = {key: restarted(timing, now) for key, timing in self._timings.items()}
+        self._single_timings = {
+            uid: replace(timing, refused_since=None if timing.refused_since is None else now)
+            for uid, timing in self._single_timings.items()
+        }
 
     def forget_group(self, key: GroupKey) -> None:
         self._timings.pop(key, None)

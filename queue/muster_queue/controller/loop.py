@@ -20,6 +20,7 @@ from muster_queue.controller.looking import Fitness, GroupLook, Looker, SingleLo
 from muster_queue.controller.performing import Hands, Performer
 from muster_queue.controller.poison import find_poisoned
 from muster_queue.controller.reserving import Reserver
+from muster_queue.controller.steps import takes_down
 from muster_queue.controller.telling import Teller
 from muster_queue.controller.timing import Patience
 from muster_queue.controller.wishing import wishes_of_group, wishes_of_single
@@ -35,6 +36,8 @@ class Rules:
     plan_interval: float
     is_fresh: Callable[[], bool]
     """Whether the caches are young enough to plan on."""
+    is_current: Callable[[], bool] = lambda: True
+    """Whether they are young enough to take something down for what they do not show."""
 
 
 @dataclass(slots=True)
@@ -68,6 +71,7 @@ class Leader:
         self._reserver = Reserver(hands.world, self._backlog, self._workers, self._performer, hands.metrics)
         self._teller = Teller(hands, self._attention, self._workers, self._performer)
         self._next_plan = 0.0
+        self._was_blind = False
 
     async def run(self) -> None:
         """Until cancelled, or until another leader turns out to have taken over."""
@@ -86,6 +90,7 @@ class Leader:
         """Look at all that has changed: what each gang needs next, and who waits for a place."""
         looks = Looks()
         with self._stage("snapshot"):
+            self._notice_blindness()
             due = [owner for owner in self._attention.take_due() if not self._workers.is_busy(owner)]
             if not due:
                 return looks
@@ -144,10 +149,20 @@ class Leader:
                     self._teller.tell_single(single)
 
     def _start_step(self, look: GroupLook) -> None:
-        if look.decision.step is None or self._workers.is_busy(look.group.key):
+        step, key = look.decision.step, look.group.key
+        if step is None or self._workers.is_busy(key):
+            return
+        if self._was_blind and takes_down(step):
+            self._attention.recheck(key, 1.0)
             return
         seen = look.view.gang if look.view is not None else None
-        self._workers.start(look.group.key, self._performer.perform(look.group, look.decision.step, seen))
+        self._workers.start(key, self._performer.perform(look.group, step, seen))
+
+    def _notice_blindness(self) -> None:
+        is_blind = not self._rules.is_current()
+        if self._was_blind and not is_blind:
+            self._looker.restart_clocks(self._hands.clock.monotonic())
+        self._was_blind = is_blind
 
     def _plan_or_set_aside(self, now: float) -> Plan | None:
         """One pod that cannot be planned must not keep all others waiting, and never stop the leader."""

@@ -82,7 +82,7 @@ class Performer:
         status = statuses.reserved(gang.status, fence, epoch, slots)
         await hit("controller.reserve.before")
         try:
-            await self._write(group, gang, self._told(status, report))
+            await self._write(gang, self._told(status, report))
         finally:
             self._hands.world.reserve_slots(group, {})
         await hit("controller.reserve.after")
@@ -91,7 +91,7 @@ class Performer:
         """Adds slots to a gang that runs; tickets follow only once the fence is known to be still ours."""
         status = statuses.grown(gang.status, fence, {**group.plan, **slots})
         try:
-            await self._write(group, gang, status)
+            await self._write(gang, status)
         finally:
             self._hands.world.reserve_slots(group, {})
 
@@ -130,7 +130,7 @@ class Performer:
             await hit(f"controller.{move.kind}.before")
         if move.kind == "released":
             await hit("controller.release.before-released")
-        if not await self._write(group, gang, move.status):
+        if not await self._write(gang, move.status, is_patient=not move.takes_down):
             return
         if move.kind == "abort":
             await hit("controller.abort.after")
@@ -186,8 +186,8 @@ class Performer:
         if term is None or term.spec.term != self._term:
             raise LostFenceError("another leader has taken over")
 
-    async def _write(self, group: Group, gang: Gang, status: GangStatus) -> bool:
-        written = await self._hands.gangs.move(gang, status)
+    async def _write(self, gang: Gang, status: GangStatus, *, is_patient: bool = True) -> bool:
+        written = await self._hands.gangs.move(gang, status, is_patient=is_patient)
         if written.gang is None:
             self._hands.world.lose_gang(gang)
         else:

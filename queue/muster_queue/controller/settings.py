@@ -36,7 +36,10 @@ class ControllerSettings(BaseSettings):
     repair_deadline: float = Field(default=60.0, gt=0)
     refusal_patience: float = Field(default=3.0, gt=0)
     stale_after: float = Field(default=90.0, gt=0)
-    """Age of the caches beyond which nothing is planned; a healthy watch gives a sign of life each minute."""
+    """Age of the caches beyond which nothing is planned; a healthy watch gives a sign of life each half minute."""
+    blind_after: float = Field(default=35.0, gt=0)
+    """Age of the caches beyond which nothing is taken back or evicted: less than the repair deadline, more than the
+    longest watch."""
     plan_interval: float = Field(default=0.05, ge=0)
     """At least this long from one planning cycle to the next: each costs a write of the fence."""
 

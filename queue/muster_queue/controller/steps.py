@@ -34,6 +34,11 @@ class Move:
     """Names the failpoints around it: abort, evict, released; empty for none."""
     abort: Abort | None = None
 
+    @property
+    def takes_down(self) -> bool:
+        """Whether it takes back what a gang has, because of something that was not seen to happen."""
+        return self.kind in ("abort", "evict", "trim")
+
 
 @dataclass(frozen=True, slots=True)
 class SendTickets:
@@ -51,6 +56,11 @@ class EvictMembers:
 
 
 Step = CreateGang | DeleteGang | Move | SendTickets | EvictMembers
+
+
+def takes_down(step: Step) -> bool:
+    """Whether the step must not rest on old news."""
+    return isinstance(step, DeleteGang | EvictMembers) or (isinstance(step, Move) and step.takes_down)
 
 
 @dataclass(frozen=True, slots=True)

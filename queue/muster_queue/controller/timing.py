@@ -68,6 +68,17 @@ def advance(timing: Timing | None, seen: Sighting, now: float) -> Timing:
     return replace(timing, broken_since=broken_since, abandoned_since=abandoned_since, refused_since=refused_since)
 
 
+def restarted(timing: Timing, now: float) -> Timing:
+    """The same with every clock that runs at its beginning."""
+    return replace(
+        timing,
+        progressed=now,
+        broken_since=None if timing.broken_since is None else now,
+        abandoned_since=None if timing.abandoned_since is None else now,
+        refused_since=dict.fromkeys(timing.refused_since, now),
+    )
+
+
 def _since(before: float | None, now: float, *, is_so: bool) -> float | None:
     if not is_so:
         return None

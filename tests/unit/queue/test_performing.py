@@ -12,7 +12,7 @@ from bones.gang_views import TERM, make_gang, make_member, make_plan, make_ticke
 from muster_api.gangs import Abort, Fence, Gang
 from muster_api.phases import GangPhase
 from muster_api.reasons import Reason
-from muster_kube.errors import Forbidden, Invalid
+from muster_kube.errors import Forbidden, Invalid, Unavailable
 from muster_queue.controller import statuses
 from muster_queue.controller.attention import Attention
 from muster_queue.controller.gang_writer import LostFenceError
@@ -64,6 +64,22 @@ async def test_what_was_decided_before_the_commit_is_not_written_after_it(step: 
     gang = hands.world.groups[GROUP].gang
     assert gang is not None
     assert gang.status.phase is GangPhase.COMMITTED
+
+
+async def test_an_eviction_is_decided_anew_when_the_api_server_is_back() -> None:
+    """Members may have been bound meanwhile, which changes nothing about the Gang itself."""
+
+    def fail() -> None:
+        raise Unavailable(503)
+
+    store = GangStore(make_gang(GangPhase.COMMITTED, plan=make_plan(1)))
+    hands = make_hands(store)
+    store.on_write = fail
+    gang = store.gang
+    assert gang is not None
+    evict = Move(statuses.evicting(gang.status, Reason.GANG_BROKEN), "evict")
+    with pytest.raises(Unavailable):
+        await Performer(hands, TERM).perform(hands.world.groups[GROUP], evict, gang)
 
 
 async def test_a_step_on_the_state_it_was_decided_on_is_written() -> None:

@@ -12,7 +12,7 @@ import pytest
 from bones.builders import make_node, make_pod
 from bones.clock import ManualClock
 from bones.gang_store import GangStore, make_hands
-from bones.gang_views import SHAPE, TERM, make_gang
+from bones.gang_views import SHAPE, TERM, bound, make_gang, make_plan, released
 from muster_api.gangs import Fence, PlacementTerm
 from muster_api.names import BIND_MARKER, GATE, MANAGED_LABEL, MEMBER_MARKER
 from muster_api.objects import Namespace, Node, ObjectMeta, Pod
@@ -104,3 +104,31 @@ async def test_a_plan_for_a_gang_that_is_busy_is_asked_for_again(phase: GangPhas
     backlog.has_changed = False
     backlog.wish(KEY, [wish])
     assert backlog.has_changed
+
+
+async def test_nothing_is_evicted_for_what_a_blind_cache_does_not_show() -> None:
+    """A committed gang whose binding would be late, had the watch not been silent for longer than that."""
+    clock, is_current = ManualClock(), [True]
+    gang = make_gang(GangPhase.COMMITTED, plan=make_plan(3))
+    store = GangStore(gang)
+    hands = make_hands(store, clock)
+    fill(hands.world)
+    for member in (bound("a", 0), released("b", 1), released("c", 2)):
+        hands.world.groups[KEY].members[member.uid] = member
+    rules = Rules(Patience(repair=60), Policy(), 0.0, lambda: True, lambda: is_current[0])
+    leader = Leader(hands, rules, PlacementTerm(spec=Fence(term=TERM, seq=1)))
+
+    async def cycle(after: float, *, sees: bool) -> GangPhase:
+        clock.advance(after)
+        is_current[0] = sees
+        leader._attention.mark_group(KEY)
+        async with asyncio.TaskGroup() as tasks:
+            leader._workers.work_in(tasks)
+            leader.release(leader.snapshot())
+        assert store.gang is not None
+        return store.gang.status.phase
+
+    assert await cycle(1.0, sees=True) is GangPhase.COMMITTED
+    assert await cycle(70.0, sees=False) is GangPhase.COMMITTED
+    assert await cycle(1.0, sees=True) is GangPhase.COMMITTED
+    assert await cycle(60.0, sees=True) is GangPhase.EVICTING
