@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final, Protocol
 
 from muster_kube.clock import Clock
@@ -20,10 +20,13 @@ class Cache(Protocol):
 class Freshness:
     """All caches together. Deciding on old ones would give away what is taken."""
 
-    def __init__(self, caches: Mapping[str, Cache], longest_silence: float, clock: Clock) -> None:
+    def __init__(
+        self, caches: Mapping[str, Cache], longest_silence: float, clock: Clock, *, is_behind: Callable[[], bool]
+    ) -> None:
         self._caches = dict(caches)
         self._longest_silence = longest_silence
         self._clock = clock
+        self._is_behind = is_behind
         self._was_fresh = False
         self._looked_at = float("-inf")
         self.is_built = False
@@ -36,7 +39,7 @@ class Freshness:
         if now - self._looked_at >= LOOK_AGAIN_SECONDS:
             self._looked_at = now
             self._was_fresh = all(cache.staleness(now) <= self._longest_silence for cache in self._caches.values())
-        return self.is_built and self._was_fresh
+        return self.is_built and self._was_fresh and not self._is_behind()
 
     def missing(self) -> list[str]:
         """What is not there yet or has gone silent, in words; empty when all is well."""
@@ -47,4 +50,4 @@ class Freshness:
                 found.append(f"{name}: not synced yet")
             elif silence > self._longest_silence:
                 found.append(f"{name}: no sign of life for {silence:.0f} s")
-        return found or ([] if self.is_built else ["state: not built yet"])
+        return found or ([] if self.is_built and not self._is_behind() else ["state: not built yet"])

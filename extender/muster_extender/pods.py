@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 
 import msgspec
 
@@ -41,8 +41,7 @@ class PodRecord(msgspec.Struct, frozen=True, gc=False):
         return bool(self.node)
 
     def precedence(self) -> tuple[bool, str, str]:
-        """Who was first, as far as it can be told after a restart: bound ones, then the oldest, then by uid."""
-        return not self.is_bound, self.created, self.uid
+        return _precedence(self.is_bound, self.created, self.uid)
 
 
 def record_of(pod: Pod, resources: Collection[str], old: PodRecord | None = None) -> PodRecord:
@@ -68,6 +67,11 @@ def record_of(pod: Pod, resources: Collection[str], old: PodRecord | None = None
     )
 
 
+def in_order(listed: Iterable[Pod]) -> list[Pod]:
+    """The first complete list by precedence: slots go to whoever had them first, as far as that can still be told."""
+    return sorted(listed, key=lambda pod: _precedence(pod.is_bound, pod.metadata.creation_timestamp, pod.metadata.uid))
+
+
 def gpu_demand(pod: Pod, resources: Collection[str]) -> dict[str, int] | None:
     """How many GPUs of each kind the pod takes; None when its requests cannot be read."""
     if not asks_for(pod, resources):
@@ -77,6 +81,11 @@ def gpu_demand(pod: Pod, resources: Collection[str]) -> dict[str, int] | None:
     except QuantityError:
         return None
     return {resource: asked[resource] for resource in resources if resource in asked}
+
+
+def _precedence(is_bound: bool, created: str | None, uid: str) -> tuple[bool, str, str]:
+    """Who was first, as far as it can be told after a restart: bound ones, then the oldest, then by uid."""
+    return not is_bound, created or "", uid
 
 
 def _asks_for_us(pod: Pod, resources: Collection[str]) -> bool:

@@ -6,8 +6,9 @@ import argparse
 import os
 import resource
 import sys
-from collections.abc import Sequence
-from typing import Any, Final
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, Final, TypeVar
 
 import structlog
 from pydantic import ValidationError
@@ -23,7 +24,9 @@ from muster_extender.freshness import Freshness
 from muster_extender.fuse import Fuse, FuseRules
 from muster_extender.heartbeat import KILLS_VARIABLE, Heartbeat
 from muster_extender.held_calls import HeldCalls
+from muster_extender.intake import Intake
 from muster_extender.metrics import Metrics
+from muster_extender.pods import in_order
 from muster_extender.settings import ExtenderSettings
 from muster_extender.state import ClusterState
 from muster_extender.verbs import Verbs
@@ -36,9 +39,12 @@ from muster_kube.resources import GANGS, NAMESPACES, NODES, PLACEMENT_TERMS, SEC
 from muster_kube.serve import HttpServer
 from muster_kube.session import ApiSession
 from muster_kube.supervision import Supervisor
+from muster_kube.wire import KubernetesObject
 from muster_kube.writer import Writer
 
 log = structlog.get_logger(__name__)
+
+T = TypeVar("T", bound=KubernetesObject)
 
 SERVICE: Final = "muster-extender"
 SHUTDOWN_GRACE_SECONDS: Final = 5
@@ -72,21 +78,26 @@ class Caches:
         for reflector in self.all.values():
             await reflector.synced.wait()
 
-    def feed(self, state: ClusterState) -> None:
-        """Builds the state from complete caches, in the order in which things depend on each other."""
-        self.keys.subscribe(lambda secret: _use(state, secret), lambda _, secret: _use(state, secret))
-        self.terms.subscribe(lambda term: _fence(state, term), lambda _, term: _fence(state, term))
-        self.namespaces.subscribe(
-            state.observe_namespace, lambda _, new: state.observe_namespace(new), state.forget_namespace
-        )
-        self.nodes.subscribe(state.observe_node, lambda _, new: state.observe_node(new), state.forget_node)
-        state.observe_pods(self.pods.store.values())
-        self.pods.subscribe(state.observe_pod, lambda _, new: state.observe_pod(new), state.forget_pod)
-        self.gangs.subscribe(state.observe_gang, lambda _, new: state.observe_gang(new), state.forget_gang)
+    def feed(self, state: ClusterState, intake: Intake) -> None:
+        """Hands complete caches to the intake, in the order in which things depend on each other."""
+        _follow(intake, self.keys, lambda secret: _use(state, intake, secret))
+        _follow(intake, self.terms, lambda term: _fence(state, term))
+        _follow(intake, self.namespaces, state.observe_namespace, state.forget_namespace)
+        _follow(intake, self.nodes, state.observe_node, state.forget_node)
+        intake.defer([partial(state.observe_pod, pod) for pod in in_order(self.pods.store.values())])
+        _follow(intake, self.pods, state.observe_pod, state.forget_pod)
+        _follow(intake, self.gangs, state.observe_gang, state.forget_gang)
 
 
-def _use(state: ClusterState, secret: Secret) -> None:
-    state.use_keys(keys_in(secret.data))
+def _follow(
+    intake: Intake, cache: Reflector[T], observe: Callable[[T], None], forget: Callable[[T], None] | None = None
+) -> None:
+    observed = intake.ordered(observe)
+    cache.subscribe(observed, lambda _, new: observed(new), intake.ordered(forget) if forget else None)
+
+
+def _use(state: ClusterState, intake: Intake, secret: Secret) -> None:
+    intake.defer([partial(state.verify_again, uid) for uid in state.use_keys(keys_in(secret.data))])
 
 
 def _fence(state: ClusterState, term: PlacementTerm) -> None:
@@ -101,7 +112,10 @@ class Extender:
         self._settings = settings
         self._caches = Caches(session)
         self._metrics = Metrics(int(os.environ.get(KILLS_VARIABLE, "0")))
-        self._freshness = Freshness(self._caches.all, settings.longest_silence, clock)
+        self._freshness = Freshness(
+            self._caches.all, settings.longest_silence, clock, is_behind=lambda: self._intake.is_behind
+        )
+        self._intake = Intake()
         self._state = ClusterState(settings.gpu_resources, TicketVerifier())
         writer = Writer(session, concurrency=settings.bind_concurrency + _SPARE_CONNECTIONS, field_manager=SERVICE)
         rate = BindRate(settings.bind_concurrency)
@@ -137,16 +151,22 @@ class Extender:
         for name, reflector in self._caches.all.items():
             self._metrics.watch_staleness(name, reflector.staleness)
             supervisor.start(f"{name} reflector", reflector.run())
-        if await supervisor.until(self._caches.synced()):
+        if await supervisor.until(self._build()):
             self._begin(supervisor)
         await supervisor.wait()
         self._freshness.is_built = False
         await self._held.drain()
         await self._binder.drain()
 
+    async def _build(self) -> None:
+        """Takes in all caches once they are complete."""
+        await self._caches.synced()
+        self._caches.feed(self._state, self._intake)
+        await self._intake.catch_up()
+
     def _begin(self, supervisor: Supervisor) -> None:
-        """All caches are complete: decide from now on."""
-        self._caches.feed(self._state)
+        """The state is built: decide from now on."""
+        supervisor.start("intake", self._intake.run())
         self._caches.pods.subscribe(deleted=lambda pod: self._fuse.forget(pod.metadata.uid))
         self._freshness.is_built = True
         settle_garbage()

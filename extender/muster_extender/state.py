@@ -6,7 +6,7 @@ pod being bound, the ticket of a single pod, or a slot of a gang's plan that no 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection
 
 from muster_api.gangs import Fence, Gang
 from muster_api.names import MANAGED_LABEL
@@ -69,12 +69,6 @@ class ClusterState:
         record = self.nodes.get(node)
         return record is not None and record.is_usable
 
-    def observe_pods(self, listed: Iterable[Pod]) -> None:
-        """The first complete list: slots go to whoever had them first, as far as that can still be told."""
-        read = [(pods.record_of(pod, self.resources), pod) for pod in listed]
-        for _, pod in sorted(read, key=lambda entry: entry[0].precedence()):
-            self.observe_pod(pod)
-
     def observe_pod(self, pod: Pod) -> None:
         old = self.pods.get(pod.metadata.uid)
         if pod.is_terminal:
@@ -125,11 +119,21 @@ class ClusterState:
         self._remove_gang(gang.spec.id)
         self.claims.forget(gang.spec.id)
 
-    def use_keys(self, keys: Collection[bytes]) -> None:
-        """New keys may make tickets valid that were not, and the other way round."""
-        if self.verifier.use_keys(tuple(keys)):
-            for record in sorted(self.pods.values(), key=PodRecord.precedence):
-                self._hold_pod(record)
+    def use_keys(self, keys: Collection[bytes]) -> list[str]:
+        """New keys may make tickets valid that were not, and the other way round: the pods to look at again, in order.
+
+        Until `verify_again` has been called for all of them, the ledger is not to be decided on.
+        """
+        if not self.verifier.use_keys(tuple(keys)):
+            return []
+        ticketed = [record for record in self.pods.values() if record.ticket]
+        return [record.uid for record in sorted(ticketed, key=PodRecord.precedence)]
+
+    def verify_again(self, uid: str) -> None:
+        """The keys have changed."""
+        record = self.pods.get(uid)
+        if record is not None:
+            self._hold_pod(record)
 
     def ticket_of(self, record: PodRecord) -> Ticket | None:
         """The pod's ticket, if it has one that Muster signed."""

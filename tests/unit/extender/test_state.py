@@ -23,7 +23,7 @@ from muster_api.names import GPU_RESOURCE
 from muster_api.phases import HOLDING_PHASES, GangPhase
 from muster_api.tickets import Ticket, parse_epoch
 from muster_extender.ledger import Hold, Ledger
-from muster_extender.pods import record_of
+from muster_extender.pods import in_order, record_of
 from muster_extender.state import ClusterState
 
 
@@ -115,7 +115,8 @@ def test_after_a_restart_the_bound_and_then_the_oldest_pod_has_the_slot() -> Non
     old = make_pod("old", ticket=make_ticket(1), created="2026-01-01T00:00:00Z")
     younger = make_pod("a-younger", ticket=make_ticket(1), created="2026-02-01T00:00:00Z")
     copy = make_pod("copy", ticket=make_ticket(0), created="2026-01-01T00:00:00Z")
-    state.observe_pods([copy, younger, old, young_but_bound])
+    for pod in in_order([copy, younger, old, young_but_bound]):
+        state.observe_pod(pod)
     for slot, uid in ((0, "uid-young"), (1, "uid-old")):
         claim = state.claims.slot_claim(GANG_ID, parse_epoch("1-1"), slot)
         assert claim is not None and claim.uid == uid
@@ -135,7 +136,8 @@ def test_keys_that_come_later_make_tickets_count() -> None:
     assert free(state) == 8
     from bones.extender_world import KEY
 
-    state.use_keys([KEY])
+    for uid in state.use_keys([KEY]):
+        state.verify_again(uid)
     assert free(state) == 6
 
 
@@ -202,6 +204,11 @@ class StateMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.state = make_state()
+        self.ended: Counter[str] = Counter()
+
+    def uid(self, name: str) -> str:
+        """Another one once the pod is gone: a uid never comes back."""
+        return f"uid-{name}-{self.ended[name]}"
 
     @rule(
         name=st.sampled_from(PODS),
@@ -214,26 +221,27 @@ class StateMachine(RuleBasedStateMachine):
     def observe_pod(self, name: str, slot: int, plan: dict[str, str], kind: str, epoch: str, bound: bool) -> None:
         tickets: dict[str, Any] = {
             "plain": "",
-            "single": make_single_ticket(f"uid-{name}", "n1"),
+            "single": make_single_ticket(self.uid(name), "n1"),
             "member": make_ticket(slot, next(iter(plan)), epoch=epoch),
         }
-        known = self.state.pods.get(f"uid-{name}")
+        known = self.state.pods.get(self.uid(name))
         node = known.node if known and known.node else ("n0" if bound else "")
-        self.state.observe_pod(make_pod(name, gpus=2, ticket=tickets[kind], node=node))
+        self.state.observe_pod(make_pod(name, uid=self.uid(name), gpus=2, ticket=tickets[kind], node=node))
 
     @rule(name=st.sampled_from(PODS))
     def forget_pod(self, name: str) -> None:
-        self.state.forget_pod(make_pod(name))
+        self.state.forget_pod(make_pod(name, uid=self.uid(name)))
+        self.ended[name] += 1
 
     @rule(name=st.sampled_from(PODS), node=st.sampled_from(NODES))
     def begin_bind(self, name: str, node: str) -> None:
-        record = self.state.pods.get(f"uid-{name}")
+        record = self.state.pods.get(self.uid(name))
         if record and not record.is_bound:
             self.state.begin_bind(record, node)
 
     @rule(name=st.sampled_from(PODS))
     def cancel_bind(self, name: str) -> None:
-        self.state.cancel_bind(record_of(make_pod(name), (GPU_RESOURCE,)))
+        self.state.cancel_bind(record_of(make_pod(name, uid=self.uid(name)), (GPU_RESOURCE,)))
 
     @rule(
         phase=st.sampled_from(list(GangPhase)),
