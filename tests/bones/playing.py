@@ -8,7 +8,7 @@ from typing import Any
 
 from bones.builders import make_gang_pods, make_namespace, make_node, make_pod
 from bones.kube import STRATEGIC, Item, Items, Kube
-from bones.names import GATE, RELEASE
+from bones.names import BIND_MARKER, GATE, MEMBER_MARKER, RELEASE
 from muster_api.gangs import Fence
 from muster_api.tickets import Ticket, verify
 
@@ -140,6 +140,8 @@ class Playing:
 
     def _create(self, *pods: Item) -> None:
         for pod in pods:
+            for amounts in pod["spec"]["containers"][0]["resources"].values():
+                amounts |= {MEMBER_MARKER: "1", BIND_MARKER: "1"}
             pod["spec"]["schedulingGates"] = [*pod["spec"].get("schedulingGates", []), {"name": GATE}]
             self.admin.create(pod)
 

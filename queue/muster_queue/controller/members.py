@@ -10,6 +10,7 @@ import msgspec
 
 from muster_api.membership import (
     MembershipError,
+    asks_for,
     foreign_gates,
     gang_minimum,
     gang_size,
@@ -19,10 +20,12 @@ from muster_api.membership import (
     unsupported_constraint,
 )
 from muster_api.names import (
+    BIND_MARKER,
     DEFAULT_QUEUE,
     GANG_LABEL,
     GANG_MIN_ANNOTATION,
     GANG_SIZE_ANNOTATION,
+    MEMBER_MARKER,
     ON_BROKEN_ANNOTATION,
     PRIORITY_ANNOTATION,
     QUEUE_LABEL,
@@ -170,6 +173,7 @@ class _Facts(msgspec.Struct, frozen=True, gc=False):
             problem = Problem(Reason.INVALID, f"pod {pod.metadata.name}: {error}")
         except MembershipError as error:
             problem = Problem(Reason.INCONSISTENT_MEMBERS, f"pod {pod.metadata.name}: {error}")
+        problem = problem or _unmarked(pod)
         path = unsupported_constraint(pod)
         if problem is None and path is not None:
             text = f"pod {pod.metadata.name}: {path} is not planned for; remove it to let the pod be released"
@@ -179,6 +183,20 @@ class _Facts(msgspec.Struct, frozen=True, gc=False):
     @classmethod
     def again(cls, member: Member) -> _Facts:
         return cls(member.shape, member.size, member.minimum, member.priority, member.problem)
+
+
+def _unmarked(pod: Pod) -> Problem | None:
+    """A member that kube-scheduler would not ask the extender about must not be let go: it would bind by itself."""
+    if GANG_LABEL not in pod.metadata.labels:
+        return None
+    missing = [marker for marker in (MEMBER_MARKER, BIND_MARKER) if not asks_for(pod, (marker,))]
+    if not missing:
+        return None
+    text = (
+        f"pod {pod.metadata.name}: spec.containers[0].resources lacks {' and '.join(missing)}, so muster-webhook did "
+        "not see this pod; delete it and create it anew"
+    )
+    return Problem(Reason.INVALID, text)
 
 
 def _same_facts(old: Pod, new: Pod) -> bool:

@@ -73,6 +73,12 @@ def test_policies_name_accounts_and_fields_as_the_vocabulary_does() -> None:
     assert "system:serviceaccount:kube-system" not in text
 
 
+def test_a_member_without_the_markers_is_refused_whoever_gated_it() -> None:
+    policies = {each["metadata"]["name"]: each for each in of_kind("admission", "ValidatingAdmissionPolicy")}
+    rules = [rule["expression"] for rule in policies["muster-pod-creation"]["spec"]["validations"]]
+    assert any(f"'{names.MEMBER_MARKER}', '{names.BIND_MARKER}'" in rule for rule in rules)
+
+
 @pytest.mark.parametrize(("role", "rule"), RULES, ids=[role for role, _ in RULES])
 def test_no_right_is_a_wildcard_and_secrets_are_named(role: str, rule: dict[str, Any]) -> None:
     assert "*" not in [*rule["apiGroups"], *rule["resources"], *rule["verbs"]]
