@@ -91,7 +91,10 @@ class Verbs:
             case Accept():
                 return self._reject(record, candidates, PLANNED_NODE_UNFIT)
             case Room(demand):
-                answer, outcome = self._with_room(candidates, demand), "room"
+                fitting = [] if demand is None else self._state.ledger.with_room(candidates.names, demand)
+                if not fitting:
+                    return self._reject(record, candidates, NO_ROOM)
+                answer, outcome = self._with_room(candidates, fitting), "room"
             case Reject(message):
                 return self._reject(record, candidates, message)
             case RetryError(message):
@@ -139,11 +142,8 @@ class Verbs:
     def _is_alive(self, call: HeldCall) -> Callable[[], bool]:
         return lambda: call.is_open and self._clock.monotonic() < call.expires - LEAST_SECONDS_TO_BIND
 
-    def _with_room(self, candidates: Candidates, demand: dict[str, int] | None) -> bytes:
+    def _with_room(self, candidates: Candidates, fitting: list[str]) -> bytes:
         """Refusals are final: the room is reserved, and evicting the pods that run there would not free it."""
-        if demand is None:
-            return filter_result((), candidates.refused(NO_ROOM))
-        fitting = self._state.ledger.with_room(candidates.names, demand)
         if len(fitting) == len(candidates.names):
             return filter_result(fitting)
         left = set(candidates.names).difference(fitting)
@@ -153,7 +153,7 @@ class Verbs:
         if self._fuse.reject(record.uid, self._clock.monotonic()):
             return self._filter_error(OFTEN_REJECTED + message)
         self._metrics.filters["rejected"].inc()
-        if message != NOT_RELEASED:
+        if message not in (NOT_RELEASED, NO_ROOM):
             log.info("filter rejects", pod=record.name, namespace=record.namespace, uid=record.uid, reason=message)
         return filter_result((), candidates.refused(message))
 
