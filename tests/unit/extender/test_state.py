@@ -129,6 +129,15 @@ def test_claims_of_earlier_epochs_are_forgotten() -> None:
     assert state.claims.slot_claim(GANG_ID, parse_epoch("1-1"), 0) is None
 
 
+def test_a_gang_that_is_gone_is_claimed_from_no_more() -> None:
+    state = make_state()
+    state.observe_gang(make_gang())
+    state.observe_pod(make_pod("a", gpus=2, ticket=make_ticket(0)))
+    state.forget_gang(make_gang())
+    state.observe_pod(make_pod("a", gpus=2, ticket=make_ticket(0), deleting=True))
+    assert state.claims.slot_claim(GANG_ID, parse_epoch("1-1"), 0) is None
+
+
 def test_keys_that_come_later_make_tickets_count() -> None:
     state = make_state()
     state.verifier.use_keys(())
