@@ -31,15 +31,15 @@ NO_SESSION = cast(ApiSession, None)
 
 
 class GangStore(Writer):
-    """Holds one Gang. `on_patch` and `on_evict` are asked at each such request and may raise or change things."""
+    """Holds one Gang. `on_write` and `on_patch` are called at each such request and may raise or change things."""
 
     def __init__(self, gang: Gang | None = None) -> None:
         super().__init__(NO_SESSION)
         self.gang = gang
+        self.budgets: list[dict[str, Any]] = []
         self.asked: list[str] = []
         self.on_write: Callable[[], None] = lambda: None
         self.on_patch: Callable[[str], None] = lambda path: None
-        self.on_evict: Callable[[str, bool], None] = lambda name, is_trial: None
 
     def put(self, gang: Gang) -> Gang:
         """What another client writes: the same with the next resource version."""
@@ -49,6 +49,8 @@ class GangStore(Writer):
         return self.gang
 
     async def get(self, path: str, type_: type[T], *, timeout: float | None = None) -> T:
+        if path.endswith("/poddisruptionbudgets"):
+            return msgspec.convert({"items": self.budgets}, type_)
         if self.gang is None:
             raise NotFound(404)
         return msgspec.json.decode(msgspec.json.encode(self.gang), type=type_)
@@ -75,9 +77,7 @@ class GangStore(Writer):
         return msgspec.json.encode(Pod())
 
     async def evict_pod(self, namespace: str, name: str, uid: str, **options: Any) -> bytes:
-        is_trial = bool(options.get("is_trial"))
-        self.asked.append(f"{'try' if is_trial else 'evict'} {name}")
-        self.on_evict(name, is_trial)
+        self.asked.append(f"evict {name}")
         return b"{}"
 
     def _known(self) -> Gang:

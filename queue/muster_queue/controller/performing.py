@@ -18,9 +18,10 @@ from muster_kube.errors import ApiError, Conflict, Invalid, NotFound, TooManyReq
 from muster_kube.failpoints import hit
 from muster_kube.writer import Writer
 from muster_queue.controller import statuses
+from muster_queue.controller.budgets import read_budgets, why_held_up
 from muster_queue.controller.gang_writer import GangWriter, LostFenceError
 from muster_queue.controller.groups import Group
-from muster_queue.controller.members import Member
+from muster_queue.controller.members import Member, Stage
 from muster_queue.controller.metrics import Metrics
 from muster_queue.controller.reporting import Reporter
 from muster_queue.controller.slots import Assignment
@@ -167,7 +168,21 @@ class Performer:
         await self._move(group, gang, Move(self._told(status, report), "abort"))
 
     async def _evict(self, group: Group, members: tuple[Member, ...]) -> None:
+        held_up = await self._why_held_up(group, members)
+        if held_up:
+            self._hands.reporter.tell_gang(group, Report(Reason.GANG_BROKEN, held_up), is_warning=True)
+            return
         await asyncio.gather(*(self._evict_one(group, member) for member in members))
+
+    async def _why_held_up(self, group: Group, members: tuple[Member, ...]) -> str:
+        """All or nothing while the gang is whole; once the first has gone the others follow as budgets allow."""
+        running = [member for member in group.members.values() if member.stage is Stage.BOUND]
+        if not running or any(member.deleting for member in running):
+            return ""
+        budgets = await read_budgets(self._hands.pods, group.key[0])
+        asked = {member.uid for member in members}
+        labels = [self._hands.world.labels_of(member.uid) for member in running if member.uid in asked]
+        return why_held_up(budgets, labels)
 
     async def _evict_one(self, group: Group, member: Member) -> None:
         try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import msgspec
@@ -69,6 +69,11 @@ class World:
         """The pod of this uid, if it is one that Muster releases."""
         known = self._pods.get(uid)
         return known[1] if known is not None else None
+
+    def labels_of(self, uid: str) -> Mapping[str, str]:
+        """The labels of the pod with this uid; none when it is gone."""
+        known = self._pods.get(uid)
+        return known[0].metadata.labels if known is not None else {}
 
     def group_of(self, gang: Gang) -> Group | None:
         return self.groups.get(_group_key(gang))

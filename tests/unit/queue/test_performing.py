@@ -8,8 +8,9 @@ import msgspec
 import pytest
 
 from bones.gang_store import GangStore, make_hands
-from bones.gang_views import TERM, make_gang, make_member, make_plan, make_ticket
+from bones.gang_views import TERM, bound, make_gang, make_member, make_plan, make_ticket
 from muster_api.gangs import Abort, Fence, Gang
+from muster_api.objects import ObjectMeta, Pod
 from muster_api.phases import GangPhase
 from muster_api.reasons import Reason
 from muster_kube.errors import Forbidden, Invalid, Unavailable
@@ -19,7 +20,7 @@ from muster_queue.controller.gang_writer import LostFenceError
 from muster_queue.controller.performing import Hands, Performer
 from muster_queue.controller.slots import Assignment
 from muster_queue.controller.statuses import Report
-from muster_queue.controller.steps import DeleteGang, Move, SendTickets, Step
+from muster_queue.controller.steps import DeleteGang, EvictMembers, Move, SendTickets, Step
 from muster_queue.controller.ticket_writer import TicketWriter
 from muster_queue.controller.workers import Workers
 
@@ -126,3 +127,31 @@ async def test_a_single_pod_whose_release_is_refused_is_left_alone_for_a_while()
         single = make_member("s", label="")
         workers.start(single.uid, Performer(hands, TERM).ticket_single(single, "n1", Fence(term=TERM, seq=1)))
     assert attention.take_due() == []
+
+
+@pytest.mark.parametrize(
+    ("allowed", "selector", "is_begun", "want"),
+    [
+        pytest.param(1, {"matchLabels": {"app": "a"}}, False, [], id="a budget for fewer holds up all"),
+        pytest.param(2, {"matchLabels": {"app": "a"}}, False, ["evict a", "evict b"], id="a budget for all"),
+        pytest.param(0, {"matchLabels": {"app": "b"}}, False, ["evict a", "evict b"], id="the budget of others"),
+        pytest.param(0, None, False, ["evict a", "evict b"], id="a budget of nobody"),
+        pytest.param(1, {}, True, ["evict b"], id="what has begun goes on"),
+    ],
+)
+async def test_a_gang_is_evicted_whole_or_not_at_all(
+    *, allowed: int, selector: dict[str, object] | None, is_begun: bool, want: list[str]
+) -> None:
+    store = GangStore(make_gang(GangPhase.EVICTING, plan=make_plan(2)))
+    spec = {} if selector is None else {"selector": selector}
+    store.budgets = [{"metadata": {"name": "budget"}, "spec": spec, "status": {"disruptionsAllowed": allowed}}]
+    hands = make_hands(store)
+    group = hands.world.groups[GROUP]
+    members = [bound("a", 0, deleting=is_begun), bound("b", 1)]
+    for member in members:
+        group.members[member.uid] = member
+        metadata = ObjectMeta(name=member.name, namespace="team", uid=member.uid, labels={"app": "a"})
+        hands.world._pods[member.uid] = (Pod(metadata=metadata), member)
+    step = EvictMembers(tuple(member for member in members if not member.deleting))
+    await Performer(hands, TERM).perform(group, step, store.gang)
+    assert store.asked == want
