@@ -30,6 +30,11 @@ class GangRecord(msgspec.Struct, frozen=True, gc=False):
         return self.gang.status.phase
 
     @property
+    def shapes(self) -> frozenset[str]:
+        """The shapes that its plan names."""
+        return frozenset(run.shape for run in self.gang.status.plan if run.shape)
+
+    @property
     def is_holding(self) -> bool:
         """Whether its plan takes room on nodes."""
         return self.phase in HOLDING_PHASES

@@ -19,6 +19,7 @@ from muster_extender.gangs import GangRecord
 from muster_extender.ledger import Hold, Ledger
 from muster_extender.nodes import NodeRecord
 from muster_extender.pods import PodRecord
+from muster_extender.shapes import Shapes
 from muster_extender.verification import TicketVerifier
 
 _MOST_SHOWN = 50_000
@@ -42,7 +43,7 @@ class ClusterState:
         self.gang_changed: Callable[[str], None] = lambda gang_id: None
         """Told when a Gang has changed or is gone."""
         self._in_flight: dict[str, str] = {}
-        self._shape_demands: dict[str, dict[str, int] | None] = {}
+        self._shapes = Shapes()
         # Pods as filter saw them: the scheduler's watch may be ahead of ours.
         self._shown: dict[str, PodRecord] = {}
 
@@ -79,7 +80,7 @@ class ClusterState:
             return
         self.pods[record.uid] = record
         self._shown.pop(record.uid, None)
-        self._learn_shape(record)
+        self._show_shape(old, record)
         self._hold_pod(record)
         if record.is_deleting and (old is None or not old.is_deleting):
             self.pod_gone(record.uid)
@@ -111,6 +112,7 @@ class ClusterState:
             self._remove_gang(gang.spec.id)
             return
         self.gangs[record.id] = record
+        self._plan_shapes(old, record)
         self.claims.keep_from(record.id, record.epoch)
         self._hold_gang(old, record)
         self.gang_changed(record.id)
@@ -175,15 +177,25 @@ class ClusterState:
         ours, theirs = self.ticket_of(known), self.ticket_of(shown)
         return theirs is not None and (ours is None or theirs.epoch > ours.epoch)
 
-    def _learn_shape(self, record: PodRecord) -> None:
+    def _show_shape(self, old: PodRecord | None, record: PodRecord) -> None:
         """A shape says what its pods ask for: one of them seen, and every slot of that shape is known."""
-        if not record.shape or record.shape in self._shape_demands:
+        if old is not None and old.shape == record.shape:
             return
-        self._shape_demands[record.shape] = record.demand
-        for gang in self.gangs.values():
+        for gang_id in self._shapes.show(record.shape, record.demand):
+            gang = self.gangs[gang_id]
             for slot, placement in gang.placements.items():
                 if placement.shape == record.shape:
                     self._hold_slot(gang, slot)
+        if old is not None:
+            self._shapes.hide(old.shape)
+
+    def _plan_shapes(self, old: GangRecord | None, new: GangRecord | None) -> None:
+        if old is not None and new is not None and old.placements is new.placements:
+            return
+        before = (old.id, old.shapes) if old is not None else ("", frozenset())
+        after = (new.id, new.shapes) if new is not None else ("", frozenset())
+        self._shapes.plan(after[0], after[1] - before[1])
+        self._shapes.unplan(before[0], before[1] - after[1])
 
     def _hold_pod(self, record: PodRecord) -> None:
         ticket = self.ticket_of(record)
@@ -243,7 +255,7 @@ class ClusterState:
         claimer = self.pods.get(claim.uid) if claim else None
         if gang.phase is GangPhase.RUNNING and claimer is None:
             return None
-        demand = claimer.demand if claimer else self._shape_demands.get(placement.shape)
+        demand = claimer.demand if claimer else self._shapes.demand(placement.shape)
         return Hold(placement.node, demand, is_firm=False)
 
     def _remove_pod(self, uid: str) -> None:
@@ -253,6 +265,7 @@ class ClusterState:
         if record is None:
             self.ledger.drop(uid)
             return
+        self._shapes.hide(record.shape)
         self._drop_pod(record)
         self.pod_gone(uid)
 
@@ -266,6 +279,7 @@ class ClusterState:
         record = self.gangs.pop(gang_id, None)
         if record is None:
             return
+        self._plan_shapes(record, None)
         for slot in record.placements:
             self.ledger.drop((gang_id, slot))
         self.gang_changed(gang_id)

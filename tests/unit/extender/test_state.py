@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
@@ -24,6 +25,7 @@ from muster_api.phases import HOLDING_PHASES, GangPhase
 from muster_api.tickets import Ticket, parse_epoch
 from muster_extender.ledger import Hold, Ledger
 from muster_extender.pods import in_order, record_of
+from muster_extender.shapes import Shapes
 from muster_extender.state import ClusterState
 
 
@@ -64,6 +66,45 @@ def test_slots_of_unknown_demand_fill_their_node_until_a_pod_of_their_shape_is_s
     state.observe_pod(pod)
     assert free(state) == 4
     assert state.ledger.with_room(["n0", "n1"], {GPU_RESOURCE: 4}) == ["n0", "n1"]
+
+
+def test_a_new_shape_is_looked_for_only_in_gangs_that_wait_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    state = make_state()
+    pod = make_pod("a", gpus=2, gang="g")
+    looked_at: list[str] = []
+    for number in range(20):
+        state.observe_gang(make_gang(gang_id=f"{number:016}", plan={"n0": "0-99"}, shape=f"shape {number}"))
+    state.observe_gang(make_gang(plan={"n1": "0-1"}, shape=shape_of(pod)))
+    monkeypatch.setattr(state, "_hold_slot", lambda gang, slot: looked_at.append(gang.id))
+    state.observe_pod(make_pod("other", gpus=3))
+    assert looked_at == []
+    state.observe_pod(pod)
+    assert looked_at == [GANG_ID] * 2
+
+
+def test_a_shape_is_forgotten_with_the_last_pod_and_plan_of_it() -> None:
+    state = make_state()
+    pod = make_pod("a", gpus=2, gang="g")
+    shape = shape_of(pod)
+    state.observe_pod(pod)
+    state.observe_gang(make_gang(shape=shape))
+    state.forget_pod(pod)
+    assert state._shapes.demand(shape) == {GPU_RESOURCE: 2}
+    assert free(state) == 4
+    state.observe_gang(make_gang(plan={"n1": "0"}, epoch="1-2", shape=shape))
+    assert free(state, "n1") == 6
+    state.forget_gang(make_gang())
+    assert state._shapes.demand(shape) is None
+    assert vars(state._shapes) == vars(Shapes())
+
+
+def test_a_plan_that_changes_while_its_shape_is_unknown_still_hears_of_it() -> None:
+    state = make_state()
+    pod = make_pod("a", gpus=2, gang="g")
+    state.observe_gang(make_gang(shape=shape_of(pod)))
+    state.observe_gang(make_gang(plan={"n1": "0-2"}, epoch="1-2", shape=shape_of(pod)))
+    state.observe_pod(pod)
+    assert (free(state), free(state, "n1")) == (8, 2)
 
 
 def test_a_member_takes_over_the_room_of_its_slot() -> None:
