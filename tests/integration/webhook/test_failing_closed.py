@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from bones.builders import make_pod
-from bones.control_plane import Kubectl
+from bones.control_plane import Kubectl, wait_until
 from bones.kube import Kube
 from muster_local.cluster import Cluster
 
@@ -70,3 +70,34 @@ def test_it_works_again_once_the_webhook_is_back(plane: Cluster, client: Kube, m
     plane.stop("webhook")
     plane.start("webhook")
     assert client.create(make_pod("p", managed))["spec"]["schedulingGates"]
+
+
+CONFIGURATIONS = "mutatingwebhookconfigurations,validatingwebhookconfigurations"
+
+
+@pytest.fixture
+def without_configuration(user: Kubectl, managed: str) -> Iterator[str]:
+    """A managed namespace of a cluster whose API server asks no webhook any more."""
+    found = json.loads(user("get", CONFIGURATIONS, "-o", "json"))
+    for item in found["items"]:
+        item["metadata"] = {"name": item["metadata"]["name"], "labels": item["metadata"].get("labels", {})}
+    user("delete", CONFIGURATIONS, "--all")
+    yield managed
+    user("create", "-f", "-", stdin=json.dumps(found))
+
+
+@pytest.mark.parametrize(("gates", "missing"), [([], "spec.schedulingGates"), ([f"{P}/gang"], "resources")])
+def test_a_member_that_no_webhook_has_seen_is_refused_even_with_a_gate_of_its_own(
+    user: Kubectl, without_configuration: str, gates: list[str], missing: str
+) -> None:
+    pod = make_pod("p", without_configuration, gpus=None, gang="g", size=1)
+    pod["spec"]["schedulingGates"] = [{"name": gate} for gate in gates]
+
+    def is_refused() -> bool:
+        try:
+            user("create", "--dry-run=server", "-f", "-", stdin=json.dumps(pod))
+        except AssertionError as refusal:
+            return missing in str(refusal) and "muster-webhook did not see this pod" in str(refusal)
+        return False
+
+    wait_until(is_refused, 20, "the refusal by the policy alone")
