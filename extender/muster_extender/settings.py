@@ -40,7 +40,7 @@ class ExtenderSettings(BaseSettings):
     longest_silence: float = Field(
         default=90.0, gt=0, description="without a sign of life from the API server: fail closed"
     )
-    bind_concurrency: int = Field(default=64, ge=1, description="bindings under way at once")
+    bind_concurrency: int = Field(default=32, ge=1, description="bindings under way at once")
 
     @field_validator("gpu_resources", mode="before")
     @classmethod

@@ -50,7 +50,7 @@ class LeaseSettings:
     namespace: str
     name: str
     identity: str
-    """Unique to this process: a restarted one must not take its predecessor's leadership for its own."""
+    """Of this replica. A restarted one takes its predecessor's Lease at once, under a new term."""
     duration: float = 15.0
     renew_deadline: float = 10.0
     retry_period: float = 2.0
@@ -193,11 +193,12 @@ class LeaderElector:
             log.warning("lease not readable", lease=self._settings.name, error=str(error))
         else:
             self._observe(lease)
-            if lease.spec.holder_identity != self._settings.identity:
+            # The same identity under another term is a restarted replica, and this process the one it was before.
+            if (lease.spec.holder_identity, lease.spec.lease_transitions) != (self._settings.identity, self.term):
                 self._forget("another holder")
 
     async def _step_down(self) -> None:
-        held = self.is_leader
+        held, term = self.is_leader, self.term
         self._forget("stepping down")
         if not held:
             return
@@ -205,7 +206,7 @@ class LeaderElector:
             await self._release()
         except Conflict:
             # With our own last renewal, whose answer nobody waited for.
-            await self._release_as_it_is_now()
+            await self._release_as_it_is_now(term)
         except ApiError as error:
             log.warning("lease not released", lease=self._settings.name, error=str(error))
 
@@ -213,10 +214,10 @@ class LeaderElector:
         released = msgspec.structs.replace(self._observation.spec, holder_identity="", lease_duration_seconds=1)
         self._observe(await self._swap(released, self._settings.retry_period))
 
-    async def _release_as_it_is_now(self) -> None:
+    async def _release_as_it_is_now(self, term: int | None) -> None:
         try:
             self._observe(await self._writer.get(self._settings.path, Lease, timeout=self._settings.retry_period))
-            if self.holder == self._settings.identity:
+            if self.holder == self._settings.identity and self._observation.spec.lease_transitions == term:
                 await self._release()
         except ApiError as error:
             log.warning("lease not released", lease=self._settings.name, error=str(error))

@@ -21,6 +21,8 @@ from muster_kube.errors import AmbiguousWrite, ApiError, Unauthorized, Unavailab
 
 JSON: Final = "application/json"
 CONNECT_TIMEOUT: Final = 5.0
+KEEP_ALIVE: Final = 90.0
+"""Seconds that an idle connection is kept: a handshake costs more than many requests, and work comes in bursts."""
 READ_BUFFER_BYTES: Final = 1 << 20
 
 Params = Mapping[str, str]
@@ -207,6 +209,7 @@ class ApiSession:
     def _make_client(self) -> aiohttp.ClientSession:
         connector = aiohttp.TCPConnector(
             limit=self._limit,
+            keepalive_timeout=KEEP_ALIVE,
             ssl=self._credentials.ssl_context() or False,
             socket_factory=_socket_that_notices_dead_peers,
         )

@@ -79,6 +79,7 @@ def process_environment(name: str, instance: Instance, layout: StateLayout) -> d
         return inherited
     return inherited | {
         "KUBECONFIG": str(service_kubeconfig(name, layout)),
+        "MUSTER_IDENTITY": name,
         "MUSTER_LISTEN_HOST": LOOPBACK,
         "MUSTER_LISTEN_PORT": str(instance.ports[name]),
         "PYTHONUNBUFFERED": "1",

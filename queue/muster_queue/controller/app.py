@@ -88,7 +88,12 @@ class Controller:
     """A standby until elected, a leader until it loses the Lease or the fence, then a standby again."""
 
     def __init__(
-        self, settings: ControllerSettings, session: ApiSession, registry: CollectorRegistry, clock: Clock
+        self,
+        settings: ControllerSettings,
+        session: ApiSession,
+        lease_session: ApiSession,
+        registry: CollectorRegistry,
+        clock: Clock,
     ) -> None:
         self._settings = settings
         self._clock = clock
@@ -99,9 +104,10 @@ class Controller:
         self._metrics = Metrics(registry)
         registry.register(ReflectorCollector(self._reflectors.all()))
         registry.register(GangCollector(lambda: census_of(self._world, clock.now)))
-        self._elector = LeaderElector(Writer(session, field_manager="muster-lease"), self._lease_settings(), clock)
+        lease_writer = Writer(lease_session, field_manager="muster-lease")
+        self._elector = LeaderElector(lease_writer, self._lease_settings(), clock)
         self._recorder = EventRecorder(Writer(session, concurrency=4), "muster-controller", clock=clock)
-        writer = Writer(session, concurrency=64)
+        writer = Writer(session, concurrency=32)
         self._hands = Hands(
             world=self._world,
             gangs=GangWriter(session, writer, self._is_leader),
@@ -179,5 +185,9 @@ class Controller:
 async def run_controller(supervisor: Supervisor) -> None:
     """The whole controller, with settings from the environment."""
     settings = ControllerSettings()
-    async with await ApiSession.connect(connection_limit=128, user_agent="muster-controller") as session:
-        await Controller(settings, session, CollectorRegistry(), SystemClock()).run(supervisor)
+    async with (
+        await ApiSession.connect(connection_limit=64, user_agent="muster-controller") as session,
+        # On a connection of its own: a renewal that queues behind thousands of tickets would cost the leadership.
+        await ApiSession.connect(connection_limit=2, user_agent="muster-controller-lease") as lease_session,
+    ):
+        await Controller(settings, session, lease_session, CollectorRegistry(), SystemClock()).run(supervisor)

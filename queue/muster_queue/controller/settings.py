@@ -23,11 +23,11 @@ class ControllerSettings(BaseSettings):
     listen_port: int = Field(default=8082, ge=0, le=65535)
     log_level: str = "INFO"
     identity: str = Field(default_factory=lambda: f"{socket.gethostname()}-{os.getpid()}-{uuid4().hex[:8]}")
+    """Of this replica; give it a lasting one (the pod's name), and a restarted controller leads on at once."""
     namespace: str = SYSTEM_NAMESPACE
-    lease_duration: float = Field(default=8.0, gt=0)
-    lease_renew_deadline: float = Field(default=6.0, gt=0)
-    lease_retry_period: float = Field(default=1.0, gt=0)
-    """Shorter than usual for leases: a gang whose leader was killed stands half released until the next one leads."""
+    lease_duration: float = Field(default=15.0, gt=0)
+    lease_renew_deadline: float = Field(default=10.0, gt=0)
+    lease_retry_period: float = Field(default=2.0, gt=0)
     gpu_resources: tuple[str, ...] = (GPU_RESOURCE,)
     strategy: Strategy = Strategy.BINPACK
     largest_gang: int = Field(default=10_000, ge=1)

@@ -68,7 +68,7 @@ class TicketWriter:
         seen: Callable[[Pod], None],
         may_write: Callable[[], bool],
         *,
-        at_once: int = 64,
+        at_once: int = 24,
     ) -> None:
         self._writer = writer
         self._key = key

@@ -131,6 +131,18 @@ async def test_deleted_lease_is_made_anew_by_its_leader(writer: Writer, namespac
             assert (await writer.get(path(namespace), Lease)).spec.holder_identity in ("a", "b")
 
 
+async def test_restarted_replica_leads_at_once_and_its_former_process_does_not(writer: Writer, namespace: str) -> None:
+    former, restarted = (make_candidate(writer, namespace, "same") for _ in range(2))
+    async with campaigning(former):
+        await until(lambda: former.is_working, "the leader")
+        started = time.monotonic()
+        async with campaigning(restarted):
+            await until(lambda: restarted.is_working, "the restarted leader")
+            assert time.monotonic() - started < 3.5, "its own lease is not waited out"
+            await until(lambda: not former.is_working or not restarted.is_working, "one of them to step down")
+            assert max(former.terms + restarted.terms) == (former.terms + restarted.terms)[-1]
+
+
 async def test_released_lease_says_so(writer: Writer, namespace: str) -> None:
     candidate = make_candidate(writer, namespace, "a")
     async with campaigning(candidate):
