@@ -73,6 +73,9 @@ def _identify(record: ProcessRecord) -> psutil.Process | None:
         if abs(process.create_time() - record.started) > _START_TOLERANCE_SECONDS:
             return None
         if process.status() == psutil.STATUS_ZOMBIE:
+            if process.num_threads() > 1:
+                # Its first thread is gone, the others are not yet: they still hold its sockets and files.
+                return process
             raise psutil.ZombieProcess(record.pid)
         return process if _same_program(process.cmdline(), record.command) else None
     except psutil.ZombieProcess:
