@@ -19,6 +19,12 @@ from muster_local.errors import LocalError
 
 FAILPOINTS = "MUSTER_FAILPOINTS"
 FAILPOINTS_LOG = "MUSTER_FAILPOINTS_LOG"
+SHORT_LEASE = {
+    "MUSTER_LEASE_DURATION": "4",
+    "MUSTER_LEASE_RENEW_DEADLINE": "3",
+    "MUSTER_LEASE_RETRY_PERIOD": "0.5",
+}
+"""A dead leader's Lease runs out sooner: tests kill leaders by the dozen, and wait for that each time."""
 POLL_SECONDS = 0.02
 
 
@@ -26,7 +32,7 @@ def start_cluster(state_dir: Path, **options: Any) -> Cluster:
     """A running instance below `state_dir`; without binaries a laptop skips and CI fails."""
     cluster = Cluster(state_dir)
     try:
-        cluster.up(**options)
+        cluster.up(env={"controller": SHORT_LEASE}, **options)
     except LocalError as error:
         cluster.down()
         if os.environ.get("CI") == "true":
@@ -67,6 +73,7 @@ class Faults:
     def __init__(self, cluster: Cluster, log: Path) -> None:
         self._cluster = cluster
         self._touched: list[str] = []
+        self._armed: set[str] = set()
         self.log = log
 
     def kill(self, name: str) -> None:
@@ -82,7 +89,9 @@ class Faults:
 
     def start(self, name: str, env: Mapping[str, str] | None = None) -> None:
         self._touch(name)
-        self._cluster.start(name, env=dict(env) if env else None)
+        if env is None:
+            self._armed.discard(name)
+        self._cluster.start(name, env=_environment(name, env))
 
     def pause(self, name: str) -> None:
         """Freeze the process with all its children, as a machine that stands still does."""
@@ -102,9 +111,11 @@ class Faults:
     def arm(self, name: str, failpoints: str, env: Mapping[str, str] | None = None) -> None:
         """Start it anew with failpoints, whose hits are logged to `self.log`."""
         self._touch(name)
+        self._armed.add(name)
         self._cluster.stop(name)
-        extra = {FAILPOINTS: failpoints, FAILPOINTS_LOG: str(self.log), **(env or {})}
-        self._cluster.start(name, env=extra)
+        self._cluster.start(
+            name, env=_environment(name, {FAILPOINTS: failpoints, FAILPOINTS_LOG: str(self.log), **(env or {})})
+        )
 
     def hits(self, name: str) -> int:
         """How often a named failpoint was reached since it was armed."""
@@ -133,10 +144,12 @@ class Faults:
         for name in dict.fromkeys(self._touched):
             if self.is_running(name):
                 self.resume(name)
+            if name in self._armed or "@" in name:
                 self._cluster.stop(name)
-            if "@" not in name:
-                self._cluster.start(name)
+            if "@" not in name and not self.is_running(name):
+                self._cluster.start(name, env=_environment(name))
         self._touched.clear()
+        self._armed.clear()
 
     def _tree(self, name: str) -> list[psutil.Process]:
         """The process, then its children."""
@@ -145,6 +158,10 @@ class Faults:
 
     def _touch(self, name: str) -> None:
         self._touched.append(name)
+
+
+def _environment(name: str, env: Mapping[str, str] | None = None) -> dict[str, str]:
+    return {**(SHORT_LEASE if name.startswith("controller") else {}), **(env or {})}
 
 
 def _is_stopped(process: psutil.Process) -> bool:

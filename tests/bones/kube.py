@@ -124,7 +124,7 @@ class Kube:
     def delete(self, resource: str, name: str, namespace: str | None = None, *, grace: int | None = None) -> None:
         """Delete; an object that is gone already is fine."""
         body = {"propagationPolicy": "Background"} | ({} if grace is None else {"gracePeriodSeconds": grace})
-        with contextlib.suppress(_NotFoundError):
+        with contextlib.suppress(NotFoundError):
             self._send("DELETE", _path(resource, namespace, name), body=body)
 
     def delete_all(self, resource: str, namespace: str | None = None, selector: str = "") -> None:
@@ -224,12 +224,12 @@ class Kube:
         )
         answer: Item = _decoded(response.data)
         if response.status >= 400:
-            kind = _NotFoundError if response.status == 404 else KubeError
+            kind = NotFoundError if response.status == 404 else KubeError
             raise kind(response.status, answer.get("message", response.data[:500].decode(errors="replace")))
         return answer
 
 
-class _NotFoundError(KubeError):
+class NotFoundError(KubeError):
     """There is no such object."""
 
 

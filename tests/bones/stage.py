@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import uuid
 from typing import Any
 
 from bones.builders import as_list, make_gang_pods, make_namespace, make_node, make_pod
 from bones.control_plane import Kubectl
-from bones.kube import Item, Items, Kube
+from bones.kube import Item, Items, Kube, NotFoundError
 from bones.names import GANG, GATE, TEST_LABEL
 
 
@@ -133,7 +134,8 @@ class Stage:
     def _release_finalizers(self, namespace: str) -> None:
         for name, pod in self.kube.items("pods", namespace).items():
             if pod["metadata"].get("finalizers"):
-                self.kube.patch("pods", name, {"metadata": {"finalizers": None}}, namespace)
+                with contextlib.suppress(NotFoundError):
+                    self.kube.patch("pods", name, {"metadata": {"finalizers": None}}, namespace)
 
 
 def bound(pods: Items) -> set[str]:

@@ -42,7 +42,7 @@ def test_it_goes_on_when_the_api_server_was_away(cluster: Cluster, stage: Stage,
     faults = Faults(cluster, tmp_path / "failpoints.log")
     judge = JudgeProcess(cluster.kubeconfig(), tmp_path).start()
     faults.kill("kube-apiserver")
-    faults.start("kube-apiserver")
+    faults.heal()
     _give_gpus_twice(stage, free)
     with pytest.raises(AssertionError, match="gpu-twice"):
         judge.verdict()
