@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass, field
+from typing import Final
+
+# Seeding one costs more than a request to the API server should spend on an error that rarely comes.
+_SHARED: Final = random.SystemRandom()
 
 
 @dataclass(slots=True)
@@ -13,7 +17,7 @@ class Backoff:
     first: float = 0.8
     longest: float = 30.0
     jitter: float = 0.5
-    random: random.Random = field(default_factory=random.Random)
+    random: random.Random = field(default_factory=lambda: _SHARED)
     failures: int = 0
 
     def next_delay(self, at_least: float = 0.0) -> float:
