@@ -14,8 +14,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-import machine
 import uvloop
+
+import machine
 from muster_local.cluster import Cluster
 from pods import Run, Shape, measure
 

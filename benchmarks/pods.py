@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
+
 from muster_kube.session import ApiSession
 
 GANG = "aiplatform.example.com/gang"

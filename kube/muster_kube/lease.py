@@ -13,8 +13,8 @@ from typing import Any, Final
 
 import msgspec
 import structlog
-from muster_api.objects import KubernetesStruct, ObjectMeta
 
+from muster_api.objects import KubernetesStruct, ObjectMeta
 from muster_kube.clock import Clock, SystemClock, micro_time
 from muster_kube.errors import ApiError, Conflict, NotFound
 from muster_kube.resources import LEASES

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Final, Protocol, TypeVar
 
 import msgspec
-from muster_api.objects import ObjectMeta
 
+from muster_api.objects import ObjectMeta
 from muster_kube.errors import KubeError
 
 T = TypeVar("T")

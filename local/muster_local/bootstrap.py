@@ -8,7 +8,6 @@ import time
 from pathlib import Path
 
 from muster_api.names import RELEASE_KEY_OBJECT, SYSTEM_NAMESPACE
-
 from muster_local.api_client import ApiClient
 from muster_local.components import Component
 from muster_local.credentials import write_kubeconfig

@@ -10,9 +10,9 @@ from collections.abc import Callable
 from typing import Any
 
 import yaml
-from muster_api.names import GANG_LABEL, GANG_SIZE_ANNOTATION, GPU_RESOURCE, MANAGED_LABEL
 from rich.console import Console
 
+from muster_api.names import GANG_LABEL, GANG_SIZE_ANNOTATION, GPU_RESOURCE, MANAGED_LABEL
 from muster_local.cluster import Cluster
 from muster_local.errors import LocalError
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from muster_api.names import GPU_RESOURCE
-
 from muster_local.api_client import STRATEGIC_PATCH, ApiClient
 
 SIMULATED_LABEL = "type"

@@ -6,13 +6,13 @@ from datetime import UTC, datetime, timedelta
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+
 from muster_kube.certificates import (
     KeyPair,
     make_authority,
     make_client_certificate,
     make_server_certificate,
 )
-
 from muster_local.layout import StateLayout
 from muster_local.secure_files import write_private
 

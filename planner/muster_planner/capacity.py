@@ -6,9 +6,9 @@ from collections.abc import Hashable, Iterable, Mapping
 from typing import Final, TypeAlias
 
 import numpy as np
+
 from muster_api.objects import Node
 from muster_api.quantities import QuantityError, resource_units
-
 from muster_planner.snapshot import Amounts, NodeFacts, NodeTable, Snapshot
 
 TakerKey: TypeAlias = Hashable

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 import numpy as np
-from muster_api.objects import NodeSelector, NodeSelectorTerm, Requirement, Toleration
 
+from muster_api.objects import NodeSelector, NodeSelectorTerm, Requirement, Toleration
 from muster_planner.request import Constraints
 from muster_planner.snapshot import Mask, NodeFacts, NodeTable, Snapshot
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from muster_api.reasons import Reason
-
 from muster_planner.matching import explain_no_match
 from muster_planner.placement import best_attempt, largest_first
 from muster_planner.policy import Policy

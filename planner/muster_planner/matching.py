@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from muster_api.reasons import Reason
 
+from muster_api.reasons import Reason
 from muster_planner.constraints import (
     CONDITION_TAINTS,
     TaintName,

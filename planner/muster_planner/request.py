@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
 import msgspec
+
 from muster_api.membership import demand as demand_of
 from muster_api.membership import shape_of
 from muster_api.names import BIND_MARKER, MEMBER_MARKER
 from muster_api.objects import NodeSelector, Pod, Toleration
-
 from muster_planner.retry import NOTHING_LEARNT, Lesson
 
 GangKey: TypeAlias = tuple[str, str]

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from muster_api.reasons import Reason
-
 from muster_planner.request import GangKey
 
 

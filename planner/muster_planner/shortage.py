@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from muster_api.reasons import Reason
 
+from muster_api.reasons import Reason
 from muster_planner.constraints import eligible, lasting_match
 from muster_planner.placement import Attempt, fits, usable
 from muster_planner.request import GangRequest, MemberGroup

@@ -10,8 +10,8 @@ from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from muster_api.objects import Node, Taint
 
+from muster_api.objects import Node, Taint
 from muster_planner.reservation import Reservation
 
 Amounts: TypeAlias = npt.NDArray[np.int64]

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 import pytest
 import yaml
+
 from bones.tcp_fault_proxy import FaultProxy
 
 if TYPE_CHECKING:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+
 from bones.tcp_fault_proxy import Direction, FaultProxy, Faults
 from muster_kube.errors import Conflict
 from muster_kube.lease import LeaderElector, Lease, LeaseSettings

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import msgspec
+
 from bones.tcp_fault_proxy import Direction, FaultProxy, Faults
 from muster_api.objects import KubernetesStruct, ObjectMeta
 from muster_kube.reflector import Reflector, ReflectorSettings

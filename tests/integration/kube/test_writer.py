@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
+
 from muster_api.objects import Pod
 from muster_kube.errors import AlreadyExists, Conflict, Invalid, NotFound, TooManyRequests
 from muster_kube.events import EventRecorder, EventType, Reference

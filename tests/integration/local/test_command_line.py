@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from bones.control_plane import start_cluster
 from bones.pids import lives
 from muster_local.cluster import Cluster

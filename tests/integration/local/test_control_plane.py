@@ -14,6 +14,7 @@ from typing import Any
 
 import psutil
 import pytest
+
 from bones.control_plane import start_cluster
 from bones.pids import lives
 from muster_local.cluster import Cluster

@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+
 from muster_local.api_client import ApiClient
 from muster_local.cluster import Cluster
 from muster_local.components import START_ORDER

@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 import pytest
+
 from muster_api import names
 from muster_api.membership import (
     MembershipError,

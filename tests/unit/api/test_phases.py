@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+
 from muster_api.phases import (
     COMMITTED_PHASES,
     COVER_PHASES,

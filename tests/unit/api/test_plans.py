@@ -6,6 +6,7 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from muster_api.plans import Placement, PlanError, PlanRun, decode_plan, decode_slots, encode_plan, encode_slots
 
 placements = st.builds(Placement, st.sampled_from(["a", "b.c", "d"]), st.sampled_from(["", "s1", "s2"]))

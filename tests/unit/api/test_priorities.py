@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from muster_api.priorities import CLASS_VALUES, WORDS, PriorityError, class_for, parse_priority, priority_of_class
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from muster_api.quantities import QuantityError, parse_quantity, resource_units
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from muster_api.tickets import Epoch, Ticket, TicketError, parse, parse_epoch, sign, single_gang, verify
 
 KEY, OLD_KEY = b"k" * 32, b"o" * 32

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
+
 from muster_kube.certificates import (
     CertificateError,
     KeyPair,

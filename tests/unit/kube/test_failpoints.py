@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from muster_kube import failpoints
 from muster_kube.failpoints import Action, FailpointError, from_environment, parse
 

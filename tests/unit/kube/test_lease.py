@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+
 from bones.clock import ManualClock
 from muster_api.objects import ObjectMeta
 from muster_kube.lease import Lease, LeaseSpec, Observation, may_take

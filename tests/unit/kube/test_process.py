@@ -13,11 +13,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from prometheus_client import CollectorRegistry, Counter
+
 from muster_kube.certificates import make_authority, make_server_certificate
 from muster_kube.probes import Probes
 from muster_kube.serve import HttpServer, Message, Receive, Send, respond
 from muster_kube.supervision import Supervisor, TaskEndedError
-from prometheus_client import CollectorRegistry, Counter
 
 PROGRAM = """
 import asyncio, sys

@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 import pytest
+
 from bones.scripted_api_server import (
     Answer,
     ScriptedApiServer,

@@ -6,6 +6,7 @@ import asyncio
 from pathlib import Path
 
 import pytest
+
 from bones.scripted_api_server import Answer, hangs_up, refuses, says, scripted
 from muster_kube import errors
 from muster_kube.credentials import Credentials

@@ -9,6 +9,7 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from muster_api.objects import KubernetesStruct, ObjectMeta
 from muster_kube.backoff import Backoff
 from muster_kube.chunk_buffer import BufferOverflowError, ChunkBuffer

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from muster_local.binaries import PROGRAMS, Candidate, candidates, parse_version, usable_candidates, version_of
 
 GOOD = {

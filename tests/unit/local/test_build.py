@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+
 from muster_local import build
 from muster_local.build import build_missing, built_path, go_caches
 from muster_local.errors import BinariesMissingError, BuildFailedError

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from muster_local.binaries import PROGRAMS
 from muster_local.commands import command_for
 from muster_local.components import START_ORDER, component_of

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+
 from muster_local.kwok import kwok_config
 from muster_local.manifests import (
     cluster_objects,

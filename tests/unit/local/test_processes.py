@@ -11,6 +11,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+
 from muster_local.processes import ProcessRecord, end, is_running, send_signal, spawn
 
 SLEEPER = "import time\nprint('up', flush=True)\ntime.sleep(60)"

@@ -8,6 +8,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+
 from muster_local import instance as records
 from muster_local.components import PORT_BLOCK_SIZE
 from muster_local.credentials import ensure_static_tokens

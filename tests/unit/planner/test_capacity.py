@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from bones.planning import GPU, planner_node
 from muster_planner.capacity import Capacity, snapshot_of
 from muster_planner.reservation import GroupPlacement, NodeRun, Reservation

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from bones.planning import cluster, constrained, planner_node
 from muster_api.objects import NodeSelector, NodeSelectorTerm, Requirement, Taint, Toleration
 from muster_planner.constraints import eligible

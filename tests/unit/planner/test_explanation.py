@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from bones.planning import GIB, cluster, constrained, gang, members, only_explanation, planned, planner_node
 from muster_api.gangs import Abort
 from muster_api.objects import Node, NodeSelector, NodeSelectorTerm, Requirement, Taint

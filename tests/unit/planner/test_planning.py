@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+
 from bones.planning import cluster, constrained, gang, members, only_explanation, planned, planner_node, spots
 from muster_api.gangs import Abort
 from muster_api.objects import Taint

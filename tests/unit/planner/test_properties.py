@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from random import Random
 
-from bones.plan_checker import complaints
-from bones.planning import GIB, GPU, constrained, gang, members, planned, planner_node
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from bones.plan_checker import complaints
+from bones.planning import GIB, GPU, constrained, gang, members, planned, planner_node
 from muster_api.objects import (
     Condition,
     Node,

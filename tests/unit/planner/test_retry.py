@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 import pytest
+
 from muster_api.gangs import Abort, Aborts
 from muster_api.reasons import Reason
 from muster_planner.retry import (

@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+
 from bones.planning import GPU, cluster, gang, members, planned, planner_node, spots
 from muster_planner.capacity import Capacity
 from muster_planner.policy import Policy, Strategy
