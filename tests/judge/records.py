@@ -72,9 +72,10 @@ class PodRecord(Record, tag="pod"):
 
 
 class Gap(Record, tag="gap"):
-    """The watch could not be resumed: what happened meanwhile is unknown, so no verdict is a clean one."""
+    """The watch could not be resumed; if anything has changed meanwhile, how is unknown, and no verdict is clean."""
 
     resource: str
+    changed: bool = True
 
 
 History = NamespaceRecord | NodeRecord | GangRecord | PodRecord | Gap

@@ -18,6 +18,7 @@ from judge.world import World
 class Verdict:
     violations: list[Violation]
     inconclusive: list[str]
+    notes: list[str]
     counts: dict[str, int]
     longest_partial_seconds: float
     longest_standstill_seconds: float
@@ -34,7 +35,7 @@ def judge_history(
 ) -> Verdict:
     """Replay and judge; `partial_limit` is how long 0 < bound < minimum may last, `end` when watching ended."""
     records = list(history)
-    gaps = [f"events of {gap.resource} were lost" for gap in records if isinstance(gap, Gap)]
+    gaps = [record for record in records if isinstance(record, Gap)]
     ordered = sorted((record for record in records if not isinstance(record, Gap)), key=_order)
     world, findings = World(), Findings()
     for record in ordered:
@@ -73,11 +74,12 @@ def _follow(world: World, record: History, findings: Findings, partial_limit: fl
             raise TypeError(f"nobody judges {record!r}")
 
 
-def _verdict(world: World, findings: Findings, gaps: list[str]) -> Verdict:
+def _verdict(world: World, findings: Findings, gaps: list[Gap]) -> Verdict:
     memberships = world.memberships.values()
     return Verdict(
         violations=findings.violations,
-        inconclusive=gaps,
+        inconclusive=[f"events of {gap.resource} were lost" for gap in gaps if gap.changed],
+        notes=[f"{gap.resource} was listed anew and had not changed" for gap in gaps if not gap.changed],
         counts={
             "gangs": len(world.gangs_seen),
             "commits": sum(gang.commits for gang in world.gangs_seen.values()),

@@ -56,8 +56,6 @@ class Watcher:
                     self.synced.set()
                 await self._watch()
             except GoneError:
-                now = time.monotonic()
-                self._out.append(Gap(event="GAP", version=0, seconds=now, resource=self._resource.path))
                 self._version = ""
             except (aiohttp.ClientError, TimeoutError, ConnectionError):
                 await asyncio.sleep(RETRY_SECONDS)
@@ -73,6 +71,8 @@ class Watcher:
                 break
             query["continue"] = token
         version = page["metadata"]["resourceVersion"]
+        if self.synced.is_set():
+            self._note_gap(items)
         for uid in self._known.keys() - items.keys():
             gone = self._known[uid]
             gone["metadata"]["resourceVersion"] = version
@@ -80,6 +80,12 @@ class Watcher:
         for item in items.values():
             self._keep("LISTED", item)
         self._version = version
+
+    def _note_gap(self, items: dict[str, dict[str, Any]]) -> None:
+        """A restarted API server has an empty memory: unless the same objects lie there, events were lost."""
+        changed = _versions(items) != _versions(self._known)
+        path = self._resource.path
+        self._out.append(Gap(event="GAP", version=0, seconds=time.monotonic(), resource=path, changed=changed))
 
     async def _get_page(self, query: dict[str, str]) -> dict[str, Any]:
         async with self._session.get(self._url(), params=query, ssl=self._tls()) as response:
@@ -129,6 +135,10 @@ class Watcher:
 
     def _tls(self) -> Any:
         return self._connection.context or False
+
+
+def _versions(items: dict[str, dict[str, Any]]) -> dict[str, str]:
+    return {uid: item["metadata"]["resourceVersion"] for uid, item in items.items()}
 
 
 def _decoded(lines: list[bytes]) -> Iterator[dict[str, Any]]:

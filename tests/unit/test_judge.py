@@ -230,6 +230,14 @@ def test_lost_events_are_never_a_clean_verdict() -> None:
     assert verdict.exit_code == 2
 
 
+def test_a_gap_in_which_nothing_has_changed_is_noted() -> None:
+    story = Story().running()
+    story.history.append(Gap(event="GAP", version=0, seconds=1.0, resource="/api/v1/pods", changed=False))
+    verdict = story.verdict()
+    assert verdict.exit_code == 0
+    assert verdict.notes == ["/api/v1/pods was listed anew and had not changed"]
+
+
 def test_an_end_in_motion_is_not_judged_as_rest() -> None:
     story = Story().released().gang("Committed").bind("a", 0)
     assert story.rules(at_rest=False) == set()
