@@ -20,19 +20,19 @@ from muster_local.errors import LocalError
 FAILPOINTS = "MUSTER_FAILPOINTS"
 FAILPOINTS_LOG = "MUSTER_FAILPOINTS_LOG"
 SHORT_LEASE = {
-    "MUSTER_LEASE_DURATION": "4",
-    "MUSTER_LEASE_RENEW_DEADLINE": "3",
-    "MUSTER_LEASE_RETRY_PERIOD": "0.5",
+    "MUSTER_LEASE_DURATION": "8",
+    "MUSTER_LEASE_RENEW_DEADLINE": "6",
+    "MUSTER_LEASE_RETRY_PERIOD": "1",
 }
-"""A dead leader's Lease runs out sooner: tests kill leaders by the dozen, and wait for that each time."""
+"""A frozen leader's Lease runs out sooner: tests wait for that each time."""
 POLL_SECONDS = 0.02
 
 
-def start_cluster(state_dir: Path, **options: Any) -> Cluster:
+def start_cluster(state_dir: Path, *, controller: Mapping[str, str] = SHORT_LEASE, **options: Any) -> Cluster:
     """A running instance below `state_dir`; without binaries a laptop skips and CI fails."""
     cluster = Cluster(state_dir)
     try:
-        cluster.up(env={"controller": SHORT_LEASE}, **options)
+        cluster.up(env={"controller": controller}, **options)
     except LocalError as error:
         cluster.down()
         if os.environ.get("CI") == "true":

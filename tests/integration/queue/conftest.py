@@ -17,7 +17,7 @@ from muster_local.cluster import Cluster
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """The controller alone, with short deadlines."""
     away = ("webhook", "extender", "kube-scheduler", "kwok")
-    running = start_cluster(tmp_path_factory.mktemp("queue"), nodes=0, without=away, env={"controller": ENVIRONMENT})
+    running = start_cluster(tmp_path_factory.mktemp("queue"), nodes=0, without=away, controller=ENVIRONMENT)
     yield running
     running.down()
 
