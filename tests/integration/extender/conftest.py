@@ -33,6 +33,7 @@ class ByHand:
         self.key = base64.b64decode(secret["data"]["current"])
         self.gang_id = ""
         self.epoch = "1-1"
+        self._markers = 0
 
     @staticmethod
     def in_background(call: Any) -> InBackground:
@@ -46,12 +47,26 @@ class ByHand:
     def move_fence(self, *, term: int, seq: int) -> None:
         self.admin.patch("placementterms", "default", {"spec": {"term": term, "seq": seq}})
 
-    def add_nodes(self, count: int = 2, **changes: Any) -> list[str]:
-        names = [f"{self.namespace}-n{number}" for number in range(count)]
+    def add_nodes(self, count: int = 2, *, first: int = 0, **changes: Any) -> list[str]:
+        names = [f"{self.namespace}-n{number}" for number in range(first, first + count)]
         labels = {"tests.example.com/of": self.namespace}
         self.admin.create_all(make_node(name, labels=labels, **changes) for name in names)
         self.admin.wait_for("nodes", lambda nodes: all(name in nodes and is_ready(nodes[name]) for name in names))
         return names
+
+    def wait_nodes_seen(self) -> None:
+        """Until the extender has seen every change of a node made before: one made after them is known to it."""
+        [marker] = self.add_nodes(1, first=90 + self._markers)
+        self._markers += 1
+        door = Door(self.cluster.url("extender"))
+        wait_until(lambda: marker in self._rooms(door, marker), 20, "the extender to see a new node")
+
+    def _rooms(self, door: Door, node: str) -> list[str]:
+        # Each question is another pod's: the extender does not answer the same one over and over.
+        pod = make_pod("asker", "nobody", gpus=1)
+        pod["metadata"]["uid"] = secrets.token_hex(8)
+        rooms: list[str] = door.ask("filter", {"Pod": pod, "Nodes": None, "NodeNames": [node]})["NodeNames"] or []
+        return rooms
 
     def create_pods(self, *names: str, gated: bool = True, marked: bool = True, **changes: Any) -> Items:
         """Pods as the webhook would leave them."""

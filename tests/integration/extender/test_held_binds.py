@@ -107,6 +107,7 @@ def test_a_lost_node_holds_the_commit(make_gang: Any, hand: Any, loss: str) -> N
         hand.admin.patch("nodes", gang.node, {"spec": {"unschedulable": True}})
     else:
         hand.admin.delete("nodes", gang.node)
+    hand.wait_nodes_seen()
     second = gang.bind(1)
     hand.wait_parked(2)
     hand.stays_unbound()
