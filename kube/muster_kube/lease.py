@@ -27,6 +27,10 @@ Lead = Callable[[int], Coroutine[Any, Any, None]]
 """The work of a leader; gets the term, and is cancelled when leadership is lost."""
 
 
+class SupersededError(Exception):
+    """A restarted replica leads under this one's identity: this process is the one that it replaced, and must end."""
+
+
 class LeaseSpec(KubernetesStruct, frozen=True, kw_only=True):
     holder_identity: str | None = None
     lease_duration_seconds: int | None = None
@@ -100,6 +104,7 @@ class LeaderElector:
         self._clock = clock or SystemClock()
         self._observation = Observation()
         self._valid_until = 0.0
+        self._superseded = False
 
     @property
     def is_leader(self) -> bool:
@@ -114,12 +119,15 @@ class LeaderElector:
     async def run(self, lead: Lead) -> None:
         """Campaigns for ever, and leads whenever elected; ends when `lead` ends by itself, or by cancellation.
 
-        The Lease is given back only after the work has ended, so that a successor never overlaps with it.
+        The Lease is given back only after the work has ended, so that a successor never overlaps with it. Raises
+        SupersededError when another process leads under the same identity.
         """
         lost = True
         while lost:
             term = await self._acquire()
             lost = await self._lead(term, lead)
+            if self._superseded:
+                raise SupersededError(f"{self._settings.identity} has been restarted and leads")
 
     async def _acquire(self) -> int:
         while True:
@@ -193,9 +201,11 @@ class LeaderElector:
             log.warning("lease not readable", lease=self._settings.name, error=str(error))
         else:
             self._observe(lease)
-            # The same identity under another term is a restarted replica, and this process the one it was before.
-            if (lease.spec.holder_identity, lease.spec.lease_transitions) != (self._settings.identity, self.term):
+            if lease.spec.holder_identity != self._settings.identity:
                 self._forget("another holder")
+            elif lease.spec.lease_transitions != self.term:
+                self._superseded = True
+                self._forget("superseded by a restarted replica")
 
     async def _step_down(self) -> None:
         held, term = self.is_leader, self.term

@@ -13,7 +13,7 @@ import pytest
 
 from bones.tcp_fault_proxy import Direction, FaultProxy, Faults
 from muster_kube.errors import Conflict
-from muster_kube.lease import LeaderElector, Lease, LeaseSettings
+from muster_kube.lease import LeaderElector, Lease, LeaseSettings, SupersededError
 from muster_kube.resources import LEASES
 from muster_kube.session import ApiSession
 from muster_kube.writer import Writer
@@ -132,16 +132,19 @@ async def test_deleted_lease_is_made_anew_by_its_leader(writer: Writer, namespac
             assert (await writer.get(path(namespace), Lease)).spec.holder_identity in ("a", "b")
 
 
-async def test_restarted_replica_leads_at_once_and_its_former_process_does_not(writer: Writer, namespace: str) -> None:
+async def test_restarted_replica_leads_at_once_and_its_former_process_ends(writer: Writer, namespace: str) -> None:
     former, restarted = (make_candidate(writer, namespace, "same") for _ in range(2))
-    async with campaigning(former):
-        await until(lambda: former.is_working, "the leader")
-        started = time.monotonic()
-        async with campaigning(restarted):
-            await until(lambda: restarted.is_working, "the restarted leader")
-            assert time.monotonic() - started < 3.5, "its own lease is not waited out"
-            await until(lambda: not former.is_working or not restarted.is_working, "one of them to step down")
-            assert max(former.terms + restarted.terms) == (former.terms + restarted.terms)[-1]
+    former.task = asyncio.create_task(former.elector.run(former.lead))
+    await until(lambda: former.is_working, "the leader")
+    started = time.monotonic()
+    async with campaigning(restarted):
+        await until(lambda: restarted.is_working, "the restarted leader")
+        assert time.monotonic() - started < 3.5, "its own lease is not waited out"
+        with pytest.raises(SupersededError):
+            await asyncio.wait_for(former.task, 10)
+        assert not former.is_working
+        assert restarted.is_working
+        assert (former.terms, restarted.terms) == ([1], [2])
 
 
 async def test_released_lease_says_so(writer: Writer, namespace: str) -> None:
