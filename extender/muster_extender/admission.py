@@ -6,6 +6,7 @@ from typing import TypeAlias
 
 import msgspec
 
+from muster_api.answers import GANG_OVER, NOT_RELEASED, SUPERSEDED
 from muster_api.gangs import Fence
 from muster_api.phases import COMMITTED_PHASES, HOLDING_PHASES, GangPhase
 from muster_api.tickets import Ticket, single_gang
@@ -14,12 +15,9 @@ from muster_extender.pods import PodRecord
 from muster_extender.state import ClusterState
 
 # Constant to the byte: kube-scheduler wakes a rejected pod again whenever its message changes.
-NOT_RELEASED = "waiting for Muster to release this pod"
 NOT_SIGNED = "the release ticket is not signed by Muster for this pod"
-SUPERSEDED = "the release ticket is of an earlier epoch; waiting for the next one"
 SLOT_TAKEN = "the slot of the release ticket belongs to another pod"
 SINGLE_IN_GANG = "a gang's member with the release ticket of a single pod would bind without its gang"
-GANG_OVER = "the gang of the release ticket is not being released any more"
 NO_BIND_MARKER = "a gang member without the bind marker cannot wait for its gang"
 NOT_YET_KNOWN = "the reservation of the release ticket has not arrived here yet"
 NOT_COVERED = "the reservation of the release ticket is not confirmed by the leader in office"

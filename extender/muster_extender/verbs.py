@@ -8,7 +8,7 @@ from typing import Final, TypeVar
 import msgspec
 import structlog
 
-from muster_extender.admission import NOT_RELEASED
+from muster_api.answers import NOT_RELEASED
 from muster_extender.binding import Binder
 from muster_extender.candidates import Candidates, filter_result
 from muster_extender.filtering import (

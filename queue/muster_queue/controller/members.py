@@ -8,6 +8,7 @@ from typing import Final
 
 import msgspec
 
+from muster_api.answers import IN_TRANSIT
 from muster_api.membership import (
     MembershipError,
     asks_for,
@@ -38,12 +39,6 @@ from muster_api.tickets import Ticket, TicketError, parse
 
 KEEP_BROKEN: Final = "keep"
 DECLARED: Final = (GANG_SIZE_ANNOTATION, GANG_MIN_ANNOTATION, PRIORITY_ANNOTATION)
-IN_TRANSIT: Final = (
-    "waiting for Muster to release",
-    "waiting for the next one",
-    "not being released any more",
-)
-"""Words of the extender that only say that a pod's time has not come, or that it has not looked again since."""
 
 ReadTicket = Callable[[str, str], Ticket | None]
 """Namespace and annotation value to a ticket that can be believed."""

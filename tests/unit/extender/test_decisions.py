@@ -16,6 +16,7 @@ from bones.extender_world import (
     make_state,
     make_ticket,
 )
+from muster_api import answers
 from muster_api.gangs import Fence, Gang
 from muster_api.names import GPU_RESOURCE
 from muster_api.objects import Pod
@@ -42,9 +43,9 @@ def filter_pod(pod: Pod, state: ClusterState) -> FilterDecision:
         (GangPhase.RELEASED, Accept("n0")),
         (GangPhase.COMMITTED, Accept("n0")),
         (GangPhase.RUNNING, Accept("n0")),
-        (GangPhase.EVICTING, Reject(admission.GANG_OVER)),
-        (GangPhase.SUCCEEDED, Reject(admission.GANG_OVER)),
-        (GangPhase.FAILED, Reject(admission.GANG_OVER)),
+        (GangPhase.EVICTING, Reject(answers.GANG_OVER)),
+        (GangPhase.SUCCEEDED, Reject(answers.GANG_OVER)),
+        (GangPhase.FAILED, Reject(answers.GANG_OVER)),
     ],
 )
 def test_a_ticket_counts_in_the_phases_that_hold_room(phase: GangPhase, expected: FilterDecision) -> None:
@@ -54,8 +55,8 @@ def test_a_ticket_counts_in_the_phases_that_hold_room(phase: GangPhase, expected
 
 
 TICKETS: dict[str, tuple[Callable[[], Pod], FilterDecision]] = {
-    "no ticket": (lambda: make_pod("a"), Reject(admission.NOT_RELEASED)),
-    "an unmarked pod without a ticket": (lambda: make_pod("a", markers=False), Reject(admission.NOT_RELEASED)),
+    "no ticket": (lambda: make_pod("a"), Reject(answers.NOT_RELEASED)),
+    "an unmarked pod without a ticket": (lambda: make_pod("a", markers=False), Reject(answers.NOT_RELEASED)),
     "a gang's CPU-only member": (
         lambda: make_pod("a", gpus=0, gang="g", ticket=make_ticket(1)),
         Accept("n0"),
@@ -66,7 +67,7 @@ TICKETS: dict[str, tuple[Callable[[], Pod], FilterDecision]] = {
         lambda: make_pod("a", ticket=make_ticket(0, namespace="other")),
         Reject(admission.NOT_SIGNED),
     ),
-    "an earlier epoch": (lambda: make_pod("a", ticket=make_ticket(0, epoch="1-0")), Reject(admission.SUPERSEDED)),
+    "an earlier epoch": (lambda: make_pod("a", ticket=make_ticket(0, epoch="1-0")), Reject(answers.SUPERSEDED)),
     "a later epoch than our cache": (
         lambda: make_pod("a", ticket=make_ticket(0, epoch="1-2")),
         RetryError(admission.NOT_YET_KNOWN),
@@ -79,7 +80,7 @@ TICKETS: dict[str, tuple[Callable[[], Pod], FilterDecision]] = {
         lambda: make_pod("a", ticket=make_ticket(7)),
         RetryError(admission.NOT_YET_KNOWN),
     ),
-    "another node than the plan's": (lambda: make_pod("a", ticket=make_ticket(0, "n1")), Reject(admission.SUPERSEDED)),
+    "another node than the plan's": (lambda: make_pod("a", ticket=make_ticket(0, "n1")), Reject(answers.SUPERSEDED)),
     "a gang that is not known": (
         lambda: make_pod("a", ticket=make_ticket(0, gang_id="b" * 16)),
         RetryError(admission.NOT_YET_KNOWN),
@@ -103,7 +104,7 @@ TICKETS: dict[str, tuple[Callable[[], Pod], FilterDecision]] = {
     ),
     "a single ticket of an old term": (
         lambda: make_pod("a", ticket=make_single_ticket("uid-a", fence="0-5")),
-        Reject(admission.SUPERSEDED),
+        Reject(answers.SUPERSEDED),
     ),
     "a single ticket of a cycle not seen yet": (
         lambda: make_pod("a", ticket=make_single_ticket("uid-a", fence="1-10")),
@@ -145,7 +146,7 @@ FREE_TICKETS: dict[str, tuple[Pod, FilterDecision]] = {
         free_pod(make_single_ticket("uid-a", fence="0-5", namespace="free")),
         Room({GPU_RESOURCE: 1}),
     ),
-    "none, for a marked member": (free_pod("", gang="g"), Reject(admission.NOT_RELEASED)),
+    "none, for a marked member": (free_pod("", gang="g"), Reject(answers.NOT_RELEASED)),
     "none, for a labelled pod that Muster has never marked": (
         free_pod("", gang="g", markers=False),
         Room({GPU_RESOURCE: 1}),
@@ -231,7 +232,7 @@ def test_bind_refuses_what_filter_would_refuse() -> None:
     state = make_state()
     assert bind(state) == Refuse(routing.UNKNOWN_POD)
     state.observe_pod(make_pod("a"))
-    assert bind(state) == Refuse(admission.NOT_RELEASED)
+    assert bind(state) == Refuse(answers.NOT_RELEASED)
     state.observe_pod(make_pod("b", ticket=make_single_ticket("uid-b")))
     assert bind(state, "b", "n1") == Refuse(routing.OTHER_NODE)
     assert isinstance(bind(state, "b"), BindNow)
@@ -241,7 +242,7 @@ def test_bind_uses_the_ticket_that_filter_was_shown_when_our_watch_is_behind() -
     state = make_state()
     state.observe_gang(make_gang(epoch="1-2"))
     state.observe_pod(make_pod("a", ticket=make_ticket(0, epoch="1-1")))
-    assert bind(state) == Refuse(admission.SUPERSEDED)
+    assert bind(state) == Refuse(answers.SUPERSEDED)
     state.show(make_pod("a", ticket=make_ticket(0, epoch="1-2")))
     assert isinstance(bind(state), Park)
 
