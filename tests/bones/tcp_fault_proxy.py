@@ -12,7 +12,7 @@ import argparse
 import asyncio
 import random
 import sys
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from types import TracebackType
 
@@ -53,7 +53,6 @@ class _Link:
     down_bytes: int = 0
     cut_at: int | None = None
     is_cut: bool = False
-    tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
     def reset(self) -> None:
         """Ends both sides with RST: no orderly goodbye, as when a machine or a load balancer dies."""
@@ -73,6 +72,7 @@ class FaultProxy:
         self._target = (host, port)
         self._random = random.Random(seed)
         self._links: set[_Link] = set()
+        self._accepted: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
 
     async def __aenter__(self) -> FaultProxy:
@@ -85,18 +85,16 @@ class FaultProxy:
         await self.stop()
 
     async def start(self) -> None:
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port, limit=CHUNK)
+        self._server = await asyncio.start_server(self._begin, "127.0.0.1", self.port, limit=CHUNK)
         self.port = int(self._server.sockets[0].getsockname()[1])
 
     async def stop(self) -> None:
         if self._server is not None:
             self._server.close()
-        links = list(self._links)
         self.cut()
-        tasks = [task for link in links for task in link.tasks]
-        for task in tasks:
+        for task in self._accepted:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*self._accepted, return_exceptions=True)
 
     def cut(self) -> int:
         """Resets every open connection; returns how many there were."""
@@ -105,28 +103,36 @@ class FaultProxy:
             self._reset(link)
         return len(links)
 
+    def _begin(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.create_task(self._accept(reader, writer))
+        self._accepted.add(task)
+        task.add_done_callback(self._accepted.discard)
+
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
-        if self.faults.refuse:
-            writer.transport.abort()
-            return
-        try:
-            up_reader, up_writer = await asyncio.open_connection(*self._target, limit=CHUNK)
-        except OSError:
-            writer.transport.abort()
-            return
-        link = _Link(random.Random(self._random.random()), [writer, up_writer])
+        link = _Link(random.Random(self._random.random()), [writer])
         if self.faults.cut_after is not None:
             link.cut_at = link.random.randint(*self.faults.cut_after)
+        try:
+            if self.faults.refuse:
+                raise ConnectionRefusedError
+            await self._connect(link, reader, writer)
+        except (OSError, asyncio.CancelledError):
+            link.reset()
+        finally:
+            for open_writer in link.writers:
+                open_writer.close()
+
+    async def _connect(self, link: _Link, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        up_reader, up_writer = await asyncio.open_connection(*self._target, limit=CHUNK)
+        link.writers.append(up_writer)
         self._links.add(link)
-        link.tasks = [
-            asyncio.create_task(self._pump(link, Direction.UP, reader, up_writer)),
-            asyncio.create_task(self._pump(link, Direction.DOWN, up_reader, writer)),
-        ]
-        await asyncio.gather(*link.tasks, return_exceptions=True)
-        self._links.discard(link)
-        for open_writer in link.writers:
-            open_writer.close()
+        try:
+            async with asyncio.TaskGroup() as pumps:
+                pumps.create_task(self._pump(link, Direction.UP, reader, up_writer))
+                pumps.create_task(self._pump(link, Direction.DOWN, up_reader, writer))
+        finally:
+            self._links.discard(link)
 
     async def _pump(
         self, link: _Link, direction: Direction, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
