@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import sys
 from pathlib import Path
 
 
@@ -15,7 +16,7 @@ def describe() -> str:
     )
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
-    python = platform.python_version()
+    python = f"{platform.python_version()} of {sys.base_prefix}"
     return f"{model}, {os.cpu_count()} cores, {memory:.0f} GiB, {platform.release()}, Python {python}, load {load}"
 
 
