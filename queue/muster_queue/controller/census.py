@@ -10,6 +10,7 @@ from datetime import datetime
 from muster_api.phases import GangPhase
 from muster_queue.controller.groups import Group
 from muster_queue.controller.members import Stage
+from muster_queue.controller.statuses import succeeded_so_far
 from muster_queue.controller.world import World
 
 
@@ -41,7 +42,8 @@ def _is_partial(group: Group) -> bool:
         return False
     bound = sum(1 for member in group.members.values() if member.stage is Stage.BOUND and not member.deleting)
     ended = sum(1 for member in group.members.values() if member.stage is Stage.SUCCEEDED)
-    return bound > 0 and bound + ended + group.finished < group.gang.spec.min_members
+    succeeded = max(ended + group.finished, succeeded_so_far(group.gang.status))
+    return bound > 0 and bound + succeeded < group.gang.spec.min_members
 
 
 def _age(group: Group, now: datetime) -> float:

@@ -35,7 +35,7 @@ def decide_committed(view: GangView, patience: Patience, now: float) -> Decision
     left = view.timing.progressed + patience.repair - now
     if enough and (not waits or left <= 0):
         return Decision(step=_run(view, seating))
-    report = Report(Reason.BINDING, _bound_text(view), len(roster.counted), roster.bound)
+    report = Report(Reason.BINDING, _bound_text(view), len(roster.counted), roster.bound, roster.done)
     if left > 0:
         return Decision(report=report, recheck_after=left)
     if _is_stuck(view, seating):
@@ -153,15 +153,15 @@ def _run(view: GangView, seating: Seating) -> Move:
 
 def _running_report(view: GangView) -> Report:
     roster = view.roster
-    present, bound = len(roster.counted), roster.bound
+    present, bound, done = len(roster.counted), roster.bound, roster.done
     if is_short(roster, view.minimum):
         text = f"{_bound_text(view)}; too few are left since members failed or were deleted"
-        return Report(Reason.GANG_BROKEN, text, present, bound)
+        return Report(Reason.GANG_BROKEN, text, present, bound, done)
     if not bound and roster.going:
-        return Report(Reason.MEMBER_DELETED, f"{len(roster.going)} members are being deleted", present, bound)
+        return Report(Reason.MEMBER_DELETED, f"{len(roster.going)} members are being deleted", present, bound, done)
     if not bound:
-        return Report(Reason.FINISHED, f"{len(roster.ended)} members have ended, none runs", present, bound)
-    return Report(Reason.SCHEDULED, _bound_text(view), present, bound)
+        return Report(Reason.FINISHED, f"{len(roster.ended)} members have ended, none runs", present, bound, done)
+    return Report(Reason.SCHEDULED, _bound_text(view), present, bound, done)
 
 
 def _bound_text(view: GangView) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from muster_api.gangs import Gang, GangSpec
 from muster_api.reasons import Reason
 from muster_queue.controller.members import Member, Problem, Stage, unverified
+from muster_queue.controller.statuses import succeeded_so_far
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +24,8 @@ class Roster:
     """Pods that ended in an earlier try, or as members of an earlier gang of that label: no part of this one."""
     finished: int = 0
     """Members that succeeded and whose pods are gone already, as far as this process saw it."""
+    remembered: int = 0
+    """Members that had succeeded by what the Gang itself says: an earlier process may have seen more."""
 
     @property
     def bound(self) -> int:
@@ -31,7 +34,8 @@ class Roster:
     @property
     def done(self) -> int:
         """Members that came to a good end."""
-        return self.finished + sum(1 for member in self.ended if member.stage is Stage.SUCCEEDED)
+        seen = self.finished + sum(1 for member in self.ended if member.stage is Stage.SUCCEEDED)
+        return max(seen, self.remembered)
 
     @property
     def ready(self) -> tuple[Member, ...]:
@@ -85,6 +89,7 @@ def call_roll(members: Iterable[Member], gang: Gang, finished: int = 0) -> Roste
             refused.append((member, problem))
         else:
             live.append(member)
+    takes_part = bool(ended) or any(_rank(member, spec.id, gang.status.epoch)[0] < 2 for member in (*live, *going))
     size = spec.members
     if len(live) > size:
         live.sort(key=lambda member: _rank(member, spec.id, gang.status.epoch))
@@ -96,6 +101,8 @@ def call_roll(members: Iterable[Member], gang: Gang, finished: int = 0) -> Roste
         going=tuple(going),
         past=tuple(past),
         finished=finished,
+        # Once nobody of that try is left, new pods of the label are no part of it.
+        remembered=succeeded_so_far(gang.status) if takes_part else 0,
     )
 
 

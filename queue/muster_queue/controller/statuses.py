@@ -18,6 +18,7 @@ from muster_api.tickets import Epoch, parse_epoch
 SCHEDULED: Final = "Scheduled"
 HEALTHY: Final = "Healthy"
 SLOTS_USED: Final = "SlotsUsed"
+MEMBERS_SUCCEEDED: Final = "MembersSucceeded"
 LONGEST_MESSAGE: Final = 1024
 
 
@@ -29,6 +30,8 @@ class Report:
     message: str
     present: int = 0
     bound: int = 0
+    succeeded: int = 0
+    """Members that came to a good end, written down because their pods may go before the gang has ended."""
 
     @property
     def is_scheduled(self) -> bool:
@@ -38,15 +41,17 @@ class Report:
 def with_report(status: GangStatus, report: Report, now: str) -> GangStatus:
     """The same phase, told with these words; Scheduled is true exactly when the reason says so."""
     message = report.message[:LONGEST_MESSAGE]
+    conditions = with_condition(status.conditions, SCHEDULED, report.reason, message, now, is_true=report.is_scheduled)
+    if report.succeeded:
+        text = f"{status.epoch} {report.succeeded}"
+        conditions = with_condition(conditions, MEMBERS_SUCCEEDED, Reason.FINISHED, text, now, is_true=True)
     return msgspec.structs.replace(
         status,
         reason=report.reason,
         message=message,
         present=report.present,
         bound=report.bound,
-        conditions=with_condition(
-            status.conditions, SCHEDULED, report.reason, message, now, is_true=report.is_scheduled
-        ),
+        conditions=conditions,
     )
 
 
@@ -144,16 +149,26 @@ def broken(status: GangStatus, message: str, now: str) -> GangStatus:
 
 def next_slot(gang: Gang, plan: Iterable[int], shown: Iterable[int]) -> int:
     """The lowest slot number never used in this epoch: above the plan, every ticket seen, and what was trimmed."""
-    remembered = 0
-    for condition in gang.status.conditions:
-        epoch, _, number = condition.message.partition(" ")
-        if condition.type == SLOTS_USED and epoch == gang.status.epoch and number.isdigit():
-            remembered = int(number)
+    remembered = _remembered(gang.status, SLOTS_USED)
     return max(remembered, max(plan, default=-1) + 1, max(shown, default=-1) + 1)
 
 
+def succeeded_so_far(status: GangStatus) -> int:
+    """How many members had come to a good end in this epoch when somebody last wrote it down."""
+    return _remembered(status, MEMBERS_SUCCEEDED)
+
+
+def _remembered(status: GangStatus, kind: str) -> int:
+    """The number in a condition that says "EPOCH NUMBER", where it is of this epoch; 0 where there is none."""
+    for condition in status.conditions:
+        epoch, _, number = condition.message.partition(" ")
+        if condition.type == kind and epoch == status.epoch and number.isdigit():
+            return int(number)
+    return 0
+
+
 def _emptied(status: GangStatus, phase: GangPhase, term: int, aborts: Aborts | None) -> GangStatus:
-    conditions = tuple(c for c in status.conditions if c.type not in (HEALTHY, SLOTS_USED))
+    conditions = tuple(c for c in status.conditions if c.type not in (HEALTHY, SLOTS_USED, MEMBERS_SUCCEEDED))
     return msgspec.structs.replace(
         status,
         phase=phase,

@@ -11,6 +11,7 @@ from muster_api.plans import Placement, decode_plan
 from muster_api.reasons import Reason
 from muster_queue.controller.deciding import decide
 from muster_queue.controller.members import Member, Stage
+from muster_queue.controller.statuses import with_report
 from muster_queue.controller.steps import Decision, DeleteGang, EvictMembers, Move, SendTickets
 from muster_queue.controller.timing import Patience
 
@@ -119,6 +120,20 @@ def test_members_that_succeeded_are_not_missing() -> None:
     members = [*all_bound()[:1], bound("b", 1, stage=Stage.SUCCEEDED)]
     decision = decide(make_view(RUNNING, members, finished=1, claims={2: "u-c"}, now=500.0), PATIENCE, 500.0)
     assert not isinstance(decision.step, Move) or decision.step.status.phase is GangPhase.RUNNING
+
+
+def test_members_that_succeeded_are_not_missing_for_a_controller_that_never_saw_their_pods() -> None:
+    seen = [*all_bound()[:2], bound("c", 2, stage=Stage.SUCCEEDED)]
+    report = decide(make_view(RUNNING, seen), PATIENCE, 1.0).report
+    assert report is not None
+    told = with_report(RUNNING.status, report, "2026-01-01T00:00:00Z")
+    gang = make_gang(GangPhase.RUNNING, plan=make_plan(3), conditions=told.conditions)
+    later = make_view(gang, all_bound()[:2], now=500.0)
+    assert later.roster.done == 1
+    decision = decide(later, PATIENCE, 500.0)
+    assert not isinstance(decision.step, Move) or decision.step.status.phase is GangPhase.RUNNING
+    strangers = make_view(gang, [make_member("x"), make_member("y")])
+    assert strangers.roster.done == 0, "new pods of the label are another gang's beginning"
 
 
 @pytest.mark.parametrize(
