@@ -12,6 +12,7 @@ class Reason(StrEnum):
     INCONSISTENT_MEMBERS = "InconsistentMembers"
     SURPLUS_MEMBER = "SurplusMember"
     FOREIGN_GATE = "ForeignGate"
+    NAMESPACE_NOT_MANAGED = "NamespaceNotManaged"
     UNSUPPORTED_CONSTRAINT = "UnsupportedConstraint"
     NO_MATCHING_NODE = "NoMatchingNode"
     INSUFFICIENT_RESOURCES = "InsufficientResources"

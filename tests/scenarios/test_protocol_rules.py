@@ -213,6 +213,32 @@ def test_a_namespace_labelled_after_its_pods_exist(stage: Stage) -> None:
     assert stage.kube.items("gangs", late) == {}
 
 
+def test_a_namespace_that_loses_its_label_says_so_to_what_waits_there(stage: Stage) -> None:
+    """Nothing is released in it any more; with the label back all goes on."""
+    stage.add_nodes(1, gpus=3)
+    stage.kube.create(stage.pod("blocker", gpus=3))
+    stage.wait_pod_bound("blocker")
+    stage.create_gang("waits", 2)
+    stage.kube.create(stage.pod("alone"))
+    stage.wait_reason("waits", "InsufficientResources")
+    stage.kube.patch("namespaces", stage.namespace, {"metadata": {"labels": {MANAGED: None}}})
+    stage.wait_reason("waits", "NamespaceNotManaged")
+    stage.kube.wait_for(
+        "events",
+        lambda events: any(
+            event["involvedObject"]["name"] == "alone" and event["reason"] == "NamespaceNotManaged"
+            for event in events.values()
+        ),
+        namespace=stage.namespace,
+        what="an event of the single pod",
+    )
+    stage.kube.delete("pods", "blocker", stage.namespace, grace=0)
+    stage.stays_unbound("waits")
+    stage.kube.patch("namespaces", stage.namespace, {"metadata": {"labels": {MANAGED: "true"}}})
+    stage.wait_bound("waits", 2)
+    stage.wait_pod_bound("alone")
+
+
 def test_two_controllers_make_one_decision(stage: Stage, faults: Faults, judge: JudgeProcess, cluster: Cluster) -> None:
     """A standby beside the leader changes nothing; when the leader dies it goes on."""
     stage.add_nodes(2)

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
+from muster_api.names import MANAGED_LABEL
 from muster_api.phases import GangPhase
+from muster_api.reasons import Reason
 from muster_queue.controller import following, releasing, waiting
 from muster_queue.controller.roster import Roster, first_member
+from muster_queue.controller.singles import SingleDecision
+from muster_queue.controller.statuses import Report
 from muster_queue.controller.steps import CreateGang, Decision
 from muster_queue.controller.timing import Patience
 from muster_queue.controller.views import GangView
@@ -34,3 +39,21 @@ def decide_without_gang(roster: Roster) -> Decision:
     """A label without its object: made as soon as one member can speak for the gang."""
     first = first_member((*roster.counted, *roster.surplus, *(member for member, _ in roster.refused)))
     return Decision() if first is None else Decision(step=CreateGang(first))
+
+
+def decide_unmanaged(decision: Decision, view: GangView | None) -> Decision:
+    """For a gang whose namespace has lost its label: what is under way goes on, what waits is told that it will."""
+    if view is None or decision.step is not None or view.gang.status.phase is not GangPhase.PENDING:
+        return decision
+    text = _not_managed_text(view.gang.metadata.namespace)
+    report = Report(Reason.NAMESPACE_NOT_MANAGED, text, len(view.roster.counted), view.roster.bound)
+    return replace(decision, report=report, wanted=())
+
+
+def decide_unmanaged_single(namespace: str) -> SingleDecision:
+    """The same for a pod without a gang label."""
+    return SingleDecision(reason=Reason.NAMESPACE_NOT_MANAGED, message=_not_managed_text(namespace))
+
+
+def _not_managed_text(namespace: str) -> str:
+    return f"namespace {namespace} is not labelled {MANAGED_LABEL}=true any more; label it again, or delete the pods"

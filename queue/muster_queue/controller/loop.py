@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from muster_api.gangs import Fence, PlacementTerm
 from muster_kube.failpoints import hit
@@ -15,8 +15,10 @@ from muster_planner.request import GangRequest
 from muster_planner.reservation import Plan
 from muster_queue.controller.attention import Attention
 from muster_queue.controller.backlog import Backlog, Owner, Target, owner_of
+from muster_queue.controller.deciding import decide_unmanaged, decide_unmanaged_single
 from muster_queue.controller.groups import GroupKey
 from muster_queue.controller.looking import Fitness, GroupLook, Looker, SingleLook
+from muster_queue.controller.members import Stage
 from muster_queue.controller.performing import Hands, Performer
 from muster_queue.controller.poison import find_poisoned
 from muster_queue.controller.reserving import Reserver
@@ -200,19 +202,27 @@ class Leader:
             return
         look = self._looker.look_at_group(group, fitness, now)
         self._attention.looked(key, self._hands.clock.monotonic() - now)
-        is_planned = world.is_managed(key[0]) and look.decision.step is None
+        is_managed = world.is_managed(key[0])
+        if not is_managed:
+            look = replace(look, decision=decide_unmanaged(look.decision, look.view))
+        is_planned = is_managed and look.decision.step is None
         self._backlog.wish(key, wishes_of_group(look, world.shapes, self._looker.lesson) if is_planned else ())
         looks.groups.append(look)
 
     def _look_at_single(self, uid: str, looks: Looks, fitness: Fitness, now: float) -> None:
         world = self._hands.world
         member = world.singles.get(uid)
-        if member is None or not member.is_unbound or not world.is_managed(member.namespace):
+        if member is None or not member.is_unbound:
             self._backlog.drop(uid)
-            if member is None or not member.is_unbound:
-                self._looker.forget_single(uid)
-                self._teller.forget_single(uid)
-                self._attention.forget(uid)
+            self._looker.forget_single(uid)
+            self._teller.forget_single(uid)
+            self._attention.forget(uid)
+            return
+        if not world.is_managed(member.namespace):
+            self._backlog.drop(uid)
+            # A pod that was never ours has nothing to wait for us for.
+            if member.stage is Stage.GATED:
+                looks.singles.append(SingleLook(member, decide_unmanaged_single(member.namespace)))
             return
         look = self._looker.look_at_single(member, fitness, now)
         self._backlog.wish(uid, wishes_of_single(look, world.shapes))

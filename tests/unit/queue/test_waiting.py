@@ -7,7 +7,7 @@ import pytest
 from bones.gang_views import bound, make_gang, make_member, make_view, released
 from muster_api.phases import GangPhase
 from muster_api.reasons import Reason
-from muster_queue.controller.deciding import decide, decide_without_gang
+from muster_queue.controller.deciding import decide, decide_unmanaged, decide_without_gang
 from muster_queue.controller.members import Member, Problem, Stage
 from muster_queue.controller.roster import call_roll
 from muster_queue.controller.steps import CreateGang, DeleteGang, Move
@@ -136,3 +136,19 @@ def test_no_gang_is_made_while_nobody_can_speak_for_it() -> None:
 def test_members_that_cannot_be_planned_for_have_a_gang_that_says_so() -> None:
     members = [make_member(name, problem=PROBLEM) for name in ("a", "b", "c")]
     assert isinstance(decide_without_gang(call_roll(members, make_gang())).step, CreateGang)
+
+
+def test_where_the_namespace_has_lost_its_label_nobody_is_planned_and_the_gang_says_so() -> None:
+    view = make_view(make_gang(), three())
+    decision = decide_unmanaged(decide(view, PATIENCE, 0.0), view)
+    assert decision.wanted == ()
+    assert decision.report is not None
+    assert decision.report.reason is Reason.NAMESPACE_NOT_MANAGED
+    assert "aiplatform.example.com/managed=true" in decision.report.message
+
+
+def test_a_gang_under_way_goes_on_although_its_namespace_has_lost_its_label() -> None:
+    view = make_view(make_gang(GangPhase.RUNNING), [])
+    decision = decide(view, PATIENCE, 0.0)
+    assert isinstance(decision.step, DeleteGang)
+    assert decide_unmanaged(decision, view) == decision
