@@ -2,6 +2,7 @@
 
 Drives the real process against a real API server in kube-scheduler's place: filter calls one after the other, each with
 all node names in an order of its own, bind calls beside them on connections of their own, held until the gang is whole.
+In turns with an extender that decides nothing: what that costs is the part of HTTP, TLS and the libraries.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ import base64
 import json
 import random
 import re
+import socket
+import subprocess
 import sys
 import tempfile
 import time
@@ -25,7 +28,15 @@ import aiohttp
 import msgspec
 
 from machine import cpu_seconds_of_tree, describe
-from muster_api.names import BIND_MARKER, GANG_LABEL, GPU_RESOURCE, MANAGED_LABEL, MEMBER_MARKER, RELEASE_ANNOTATION
+from muster_api.names import (
+    BIND_MARKER,
+    GANG_LABEL,
+    GPU_RESOURCE,
+    MANAGED_LABEL,
+    MARKER_QUANTITY,
+    MEMBER_MARKER,
+    RELEASE_ANNOTATION,
+)
 from muster_api.tickets import Ticket, parse_epoch, sign
 from muster_kube.session import ApiSession
 from muster_local.cluster import Cluster
@@ -33,6 +44,7 @@ from muster_local.cluster import Cluster
 NAMESPACE = "extender-benchmark"
 GOAL_CPU_MS, GOAL_FILTER_P99_MS = 1.2, 5.0
 WRITERS = 32
+ROUNDS = 3
 SETTLE_SECONDS = 1.0
 
 
@@ -60,7 +72,8 @@ class Gang:
     def pods(self, key: bytes) -> Iterator[dict[str, Any]]:
         for slot, node in enumerate(self.nodes):
             ticket = sign(key, NAMESPACE, Ticket(self.id, parse_epoch("1-1"), slot, node))
-            resources = {"cpu": "1", "memory": "1Gi"} | dict.fromkeys((GPU_RESOURCE, MEMBER_MARKER, BIND_MARKER), "1")
+            resources = {"cpu": "1", "memory": "1Gi", GPU_RESOURCE: "1"}
+            resources |= dict.fromkeys((MEMBER_MARKER, BIND_MARKER), MARKER_QUANTITY)
             yield {
                 "apiVersion": "v1",
                 "kind": "Pod",
@@ -80,9 +93,9 @@ class Gang:
 
 @dataclass
 class Figures:
-    """What one run gave."""
+    """What one extender needed in all of its rounds."""
 
-    pods: int
+    pods: int = 0
     cpu_seconds: float = 0.0
     wall_seconds: float = 0.0
     filters: list[float] = field(default_factory=list)
@@ -111,8 +124,8 @@ def make_gangs(count: int, size: int, nodes: list[str]) -> list[Gang]:
     ]
 
 
-async def prepare(session: ApiSession, gangs: list[Gang]) -> dict[str, bytes]:
-    """Creates pods before the namespace is managed, so that nobody has to play webhook; returns them as listed."""
+async def prepare(session: ApiSession, gangs: list[Gang]) -> dict[str, list[bytes]]:
+    """Creates pods before the namespace is managed, so that nobody has to play webhook; returns them by gang."""
     secret = json.loads(await session.get("/api/v1/namespaces/muster-system/secrets/muster-release-key"))
     key = base64.b64decode(secret["data"]["current"])
     await create(session, "/api/v1/namespaces", {"kind": "Namespace", "metadata": {"name": NAMESPACE}})
@@ -129,7 +142,10 @@ async def prepare(session: ApiSession, gangs: list[Gang]) -> dict[str, bytes]:
         await patch(session, f"{path}/{gang.name}/status", {"status": gang.status()})
     await patch(session, f"/api/v1/namespaces/{NAMESPACE}", {"metadata": {"labels": {MANAGED_LABEL: "true"}}})
     listed = json.loads(await session.list(f"/api/v1/namespaces/{NAMESPACE}/pods"))
-    return {pod["metadata"]["uid"]: as_scheduler_sends(pod) for pod in listed["items"]}
+    pods: dict[str, list[bytes]] = {}
+    for pod in listed["items"]:
+        pods.setdefault(pod["metadata"]["labels"][GANG_LABEL], []).append(as_scheduler_sends(pod))
+    return pods
 
 
 def as_scheduler_sends(pod: dict[str, Any]) -> bytes:
@@ -165,13 +181,13 @@ class Scheduler:
         self._nodes = nodes
         self._figures = figures
 
-    async def run(self, pods: dict[str, bytes]) -> None:
+    async def run(self, pods: list[bytes]) -> None:
         reader, writer = await asyncio.open_connection(self._host, self._port, limit=1 << 22)
         # kube-scheduler keeps two idle connections to a host: under mass binds nearly each call opens its own.
         connector = aiohttp.TCPConnector(limit=0, force_close=True)
         binds = []
         async with aiohttp.ClientSession(f"http://{self._host}:{self._port}", connector=connector) as session:
-            for pod in pods.values():
+            for pod in pods:
                 node = await self._filter(reader, writer, pod)
                 binds.append(asyncio.create_task(bind(session, pod, node)))
             await asyncio.gather(*binds)
@@ -203,20 +219,50 @@ async def bind(session: aiohttp.ClientSession, pod: bytes, node: str) -> None:
             raise SystemExit(f"bind failed: {result}")
 
 
-async def drive(cluster: Cluster, gangs: list[Gang], nodes: list[str]) -> Figures:
-    figures = Figures(sum(len(gang.nodes) for gang in gangs))
+async def drive(cluster: Cluster, gangs: list[Gang], nodes: list[str], bare: BareProcess) -> tuple[Figures, Figures]:
+    """Muster and the bare extender, each with every other share of the gangs."""
     async with await ApiSession.connect(cluster.kubeconfig(), connection_limit=WRITERS, timeout=60) as session:
         pods = await prepare(session, gangs)
+    muster_pid, muster_url = cluster.pid("extender"), cluster.url("extender")
+    ours, theirs = Figures(), Figures()
+    for share in range(ROUNDS):
+        await measure(ours, muster_pid, muster_url, nodes, pods_of(gangs[2 * share :: 2 * ROUNDS], pods))
+        await measure(theirs, bare.pid, bare.url, nodes, pods_of(gangs[2 * share + 1 :: 2 * ROUNDS], pods))
+    ours.handled_within = handler_p99(muster_url)
+    return ours, theirs
+
+
+def pods_of(gangs: list[Gang], pods: dict[str, list[bytes]]) -> list[bytes]:
+    return [pod for gang in gangs for pod in pods[gang.name]]
+
+
+async def measure(figures: Figures, pid: int, url: str, nodes: list[str], pods: list[bytes]) -> None:
     await asyncio.sleep(SETTLE_SECONDS)
-    pid = cluster.pid("extender")
     cpu, began = cpu_seconds_of_tree(pid), time.monotonic()
-    await Scheduler(cluster.url("extender"), nodes, figures).run(pods)
-    figures.wall_seconds = time.monotonic() - began
+    await Scheduler(url, nodes, figures).run(pods)
+    figures.wall_seconds += time.monotonic() - began
     # The watch still brings what the last bindings changed.
     await asyncio.sleep(SETTLE_SECONDS)
-    figures.cpu_seconds = cpu_seconds_of_tree(pid) - cpu
-    figures.handled_within = handler_p99(cluster.url("extender"))
-    return figures
+    figures.cpu_seconds += cpu_seconds_of_tree(pid) - cpu
+    figures.pods += len(pods)
+
+
+class BareProcess:
+    """The extender that decides nothing, as a process of its own."""
+
+    def __init__(self, kubeconfig: Path) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        script = Path(__file__).parent / "bare_extender.py"
+        self._process = subprocess.Popen([sys.executable, script, kubeconfig, str(port)])
+        self.pid, self.url = self._process.pid, f"http://127.0.0.1:{port}"
+
+    def __enter__(self) -> BareProcess:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._process.terminate()
+        self._process.wait(10)
 
 
 def handler_p99(url: str) -> str:
@@ -246,18 +292,24 @@ def main() -> int:
         try:
             cluster.up(nodes=options.nodes, bare=True, without=("webhook", "controller", "kube-scheduler"))
             nodes = node_names(cluster)
-            figures = asyncio.run(drive(cluster, make_gangs(options.gangs, options.size, nodes), nodes))
+            gangs = make_gangs(2 * options.gangs, options.size, nodes)
+            with BareProcess(cluster.kubeconfig("extender")) as bare:
+                figures, bare_figures = asyncio.run(drive(cluster, gangs, nodes, bare))
         finally:
             cluster.down(purge=True)
-    report(figures, options)
+    report(figures, bare_figures, options)
     return 0
 
 
-def report(figures: Figures, options: argparse.Namespace) -> None:
+def report(figures: Figures, bare: Figures, options: argparse.Namespace) -> None:
     print(f"{options.gangs} gangs x {options.size} pods, {options.nodes} candidate nodes a call, not pinned")
     print(
         f"extender CPU for filter + barrier + bind, with its watches: {figures.cpu_ms_per_pod:.2f} ms a pod "
         f"(goal {GOAL_CPU_MS})"
+    )
+    print(
+        f"the same from an extender that decides nothing and watches nothing: {bare.cpu_ms_per_pod:.2f} ms a pod; "
+        f"ratio {figures.cpu_ms_per_pod / bare.cpu_ms_per_pod:.2f}"
     )
     print(
         f"filter as its caller sees it: p50 {figures.filter_ms(0.5):.2f} ms, p99 {figures.filter_ms(0.99):.2f} ms "

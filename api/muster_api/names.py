@@ -30,6 +30,8 @@ RELEASE_ANNOTATION: Final = f"{PREFIX}release"
 GATE: Final = f"{PREFIX}gang"
 MEMBER_MARKER: Final = f"{PREFIX}member"
 BIND_MARKER: Final = f"{PREFIX}bind"
+MARKER_QUANTITY: Final = "0"
+"""Naming them is enough for the extender entries, while kube-scheduler looks at each node for what is not zero."""
 
 GPU_RESOURCE: Final = "nvidia.com/gpu"
 DEFAULT_QUEUE: Final = "default"

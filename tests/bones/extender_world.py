@@ -70,7 +70,7 @@ def pod_object(**of: Any) -> dict[str, Any]:
     """The same pod as JSON would carry it."""
     asked = {"cpu": "1"} | ({GPU_RESOURCE: str(of["gpus"])} if of["gpus"] else {})
     if of["markers"]:
-        asked |= {MEMBER_MARKER: "1", BIND_MARKER: "1"}
+        asked |= {MEMBER_MARKER: "0", BIND_MARKER: "0"}
     metadata = {
         "name": of["name"],
         "namespace": of["namespace"],

@@ -141,7 +141,7 @@ class Playing:
     def _create(self, *pods: Item) -> None:
         for pod in pods:
             for amounts in pod["spec"]["containers"][0]["resources"].values():
-                amounts |= {MEMBER_MARKER: "1", BIND_MARKER: "1"}
+                amounts |= {MEMBER_MARKER: "0", BIND_MARKER: "0"}
             pod["spec"]["schedulingGates"] = [*pod["spec"].get("schedulingGates", []), {"name": GATE}]
             self.admin.create(pod)
 

@@ -72,7 +72,7 @@ def test_a_launcher_without_gpus_waits_with_its_gang(stage: Stage) -> None:
     stage.create(launcher, *workers)
     stage.wait_reason("mpi", "InsufficientResources")
     seen = stage.pods("mpi")["mpi-0"]["spec"]["containers"][0]["resources"]["requests"]
-    assert seen[MEMBER_MARKER] == seen[BIND_MARKER] == "1"
+    assert seen[MEMBER_MARKER] == seen[BIND_MARKER] == "0"
     stage.stays_unbound("mpi")
     stage.kube.delete("pods", "blocker", stage.namespace, grace=0)
     stage.wait_bound("mpi", 3)

@@ -144,6 +144,6 @@ def test_all_managed_pods_carry_gate_and_markers(stage: Stage) -> None:
     for name in ("gpu", "mixed-0"):
         asked = pods[name]["spec"]["containers"][0]["resources"]
         assert gates(pods[name]) == [GATE]
-        assert asked["requests"][MEMBER_MARKER] == asked["limits"][BIND_MARKER] == "1"
+        assert asked["requests"][MEMBER_MARKER] == asked["limits"][BIND_MARKER] == "0"
     assert gates(pods["cpu"]) == []
     assert MEMBER_MARKER not in pods["cpu"]["spec"]["containers"][0]["resources"]["requests"]

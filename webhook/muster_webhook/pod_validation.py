@@ -18,6 +18,7 @@ from muster_api.names import (
     GANG_LABEL,
     GANG_MIN_ANNOTATION,
     GANG_SIZE_ANNOTATION,
+    MARKER_QUANTITY,
     MAX_RUNTIME_ANNOTATION,
     ON_BROKEN_ANNOTATION,
     PIN_ANNOTATION,
@@ -169,7 +170,7 @@ def _marker_values(containers: Collection[Container], field: str) -> Iterator[Fi
         asked = (("requests", container.resources.requests), ("limits", container.resources.limits))
         for part, amounts in asked:
             for name in MARKERS:
-                if amounts.get(name, "1") != "1":
+                if amounts.get(name, MARKER_QUANTITY) != MARKER_QUANTITY:
                     path = f"spec.{field}[{index}].resources.{part}[{name}]"
                     yield FieldError(path, f"{quoted(amounts[name])} is not what Muster puts there; leave it out")
 

@@ -14,6 +14,7 @@ from muster_api.names import (
     DEFAULT_QUEUE,
     GATE,
     GPU_RESOURCE,
+    MARKER_QUANTITY,
     MEMBER_MARKER,
     QUEUE_LABEL,
     RELEASE_ANNOTATION,
@@ -72,13 +73,13 @@ def _markers(pod: Pod, admission: Admission) -> list[Operation]:
     operations: list[Operation] = []
     if not admission.first_has_resources:
         operations.append(Operation(pointer(*parent), {}))
-    operations += add_entries((*parent, "requests"), bool(first.requests), _ones(missing, first.requests))
-    operations += add_entries((*parent, "limits"), bool(first.limits), _ones(missing, first.limits))
+    operations += add_entries((*parent, "requests"), bool(first.requests), _named(missing, first.requests))
+    operations += add_entries((*parent, "limits"), bool(first.limits), _named(missing, first.limits))
     return operations
 
 
-def _ones(names: list[str], present: Collection[str]) -> dict[str, str]:
-    return {name: "1" for name in names if name not in present}
+def _named(names: list[str], present: Collection[str]) -> dict[str, str]:
+    return dict.fromkeys((name for name in names if name not in present), MARKER_QUANTITY)
 
 
 def _priority(pod: Pod) -> list[Operation]:

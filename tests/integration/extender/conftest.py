@@ -76,7 +76,7 @@ class ByHand:
                 pod["spec"]["schedulingGates"] = [{"name": GATE}]
             if marked:
                 for half in pod["spec"]["containers"][0]["resources"].values():
-                    half |= {MEMBER_MARKER: "1", BIND_MARKER: "1"}
+                    half |= {MEMBER_MARKER: "0", BIND_MARKER: "0"}
             self.admin.create(pod)
         return self.admin.items("pods", self.namespace)
 

@@ -61,7 +61,7 @@ def priority_of(pod: Item) -> tuple[str, int, str]:
 def is_complete(pod: Item) -> bool:
     """Whether it has all that a managed pod has."""
     resources = pod["spec"]["containers"][0]["resources"]
-    marked = all(resources[part][f"{P}/{name}"] == "1" for part in resources for name in ("member", "bind"))
+    marked = all(resources[part][f"{P}/{name}"] == "0" for part in resources for name in ("member", "bind"))
     return gates(pod) == [GATE] and marked and f"{P}/queue" in pod["metadata"]["labels"]
 
 

@@ -25,7 +25,7 @@ PIN = NodeSelector(
 
 
 def pod(gpus: int = 1, selector: dict[str, str] | None = None) -> Pod:
-    requests = {"nvidia.com/gpu": str(gpus), MEMBER_MARKER: "1", BIND_MARKER: "1"}
+    requests = {"nvidia.com/gpu": str(gpus), MEMBER_MARKER: "0", BIND_MARKER: "0"}
     container = Container(resources=ResourceRequirements(requests=requests))
     return Pod(spec=PodSpec(containers=(container,), node_selector=selector or {}))
 

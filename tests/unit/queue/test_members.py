@@ -15,7 +15,7 @@ from muster_queue.controller.members import read_member
 def gated(*markers: str, gang: str | None = "g") -> Pod:
     manifest = make_pod("p", "team", gpus=None, gang=gang, size=3 if gang else None, schedulingGates=[{"name": GATE}])
     for amounts in manifest["spec"]["containers"][0]["resources"].values():
-        amounts |= dict.fromkeys(markers, "1")
+        amounts |= dict.fromkeys(markers, "0")
     return msgspec.convert(manifest, Pod)
 
 

@@ -41,7 +41,7 @@ def single(name: str) -> Pod:
     manifest["spec"]["schedulingGates"] = [{"name": GATE}]
     asked = manifest["spec"]["containers"][0]["resources"]
     for amounts in asked.values():
-        amounts |= {MEMBER_MARKER: "1", BIND_MARKER: "1"}
+        amounts |= {MEMBER_MARKER: "0", BIND_MARKER: "0"}
     return msgspec.convert(manifest, Pod)
 
 

@@ -14,7 +14,7 @@ from muster_webhook.reviews import decode_request
 
 P = "aiplatform.example.com"
 GATE = {"name": f"{P}/gang"}
-MARKERS = {f"{P}/member": "1", f"{P}/bind": "1"}
+MARKERS = {f"{P}/member": "0", f"{P}/bind": "0"}
 CONTROLLER = "system:serviceaccount:muster-system:muster-controller"
 HANDLERS = Handlers(("nvidia.com/gpu",))
 
