@@ -118,9 +118,7 @@ def test_a_training_goes_on_in_a_gang_of_another_size(start_gang: StartGang, tmp
 
 
 def test_a_silent_peer_ends_the_others_in_time(start_gang: StartGang, tmp_path: Path) -> None:
-    gang = start_gang(
-        2, checkpoints=tmp_path / "kept", step_delay_ms=SLOWLY, peer_timeout_seconds=PEER_TIMEOUT_SECONDS
-    )
+    gang = start_gang(2, checkpoints=tmp_path / "kept", step_delay_ms=SLOWLY, peer_timeout_seconds=PEER_TIMEOUT_SECONDS)
     gang.first.await_step(3)
     gang.send(signal.SIGSTOP, 1)
     begin = time.monotonic()
@@ -170,9 +168,7 @@ def test_an_address_that_is_taken_is_named(start_gang: StartGang) -> None:
     ],
     ids=["batch larger than the data", "nccl without a GPU"],
 )
-def test_what_cannot_work_here_is_refused(
-    start_gang: StartGang, options: dict[str, int | str], named: str
-) -> None:
+def test_what_cannot_work_here_is_refused(start_gang: StartGang, options: dict[str, int | str], named: str) -> None:
     gang = start_gang(1, environment={"CUDA_VISIBLE_DEVICES": ""}, **options)
     assert gang.exit_codes() == [2]
     assert named in gang.first.events("refused")[0]["message"]
