@@ -13,6 +13,10 @@ from typing import Any
 
 import pytest
 
+from muster_worker.__main__ import main
+from muster_worker.errors import RefusedError
+from muster_worker.job import job_type_from
+
 WITHOUT_TORCH = find_spec("torch") is None
 
 
@@ -49,20 +53,12 @@ def test_a_simulation_comes_close_to_pi(tmp_path: Path) -> None:
     assert message.read_text().startswith("finished: samples 400000, estimate 3.14")
 
 
-@pytest.mark.parametrize(
-    ("environment", "said"),
-    [
-        ({}, "MUSTER_JOB_TYPE: expected one of inference, simulation, training, got ''"),
-        ({"MUSTER_JOB_TYPE": "mining"}, "got 'mining'"),
-        ({"MUSTER_JOB_TYPE": "training", "MUSTER_CONFIG": '{"epochs": -1}'}, "epochs: expected `int` >= 1"),
-        ({"MUSTER_JOB_TYPE": "training", "WORLD_SIZE": "2"}, "MASTER_ADDR"),
-    ],
-    ids=["no type", "unknown type", "malformed option", "no place"],
-)
-def test_a_refusal_is_told_everywhere(tmp_path: Path, environment: dict[str, str], said: str) -> None:
+def test_a_refusal_is_told_everywhere(tmp_path: Path) -> None:
     message = tmp_path / "message"
-    done = run_worker("run", MUSTER_TERMINATION_LOG=str(message), **environment)
+    configuration = {"MUSTER_JOB_TYPE": "training", "MUSTER_CONFIG": '{"epochs": -1}'}
+    done = run_worker("run", MUSTER_TERMINATION_LOG=str(message), **configuration)
     assert done.returncode == 2
+    said = "epochs: expected `int` >= 1"
     assert last_event(done)["event"] == "refused"
     assert said in last_event(done)["message"]
     assert said in done.stderr
@@ -70,10 +66,25 @@ def test_a_refusal_is_told_everywhere(tmp_path: Path, environment: dict[str, str
     assert len(message.read_text().splitlines()) == 1
 
 
-def test_an_unknown_option_is_refused_with_the_usage() -> None:
-    done = run_worker("train", "--epoch", "3")
-    assert done.returncode == 2
-    assert "--epoch" in done.stderr
+@pytest.mark.parametrize("named", ["", "mining"])
+def test_an_unknown_type_of_job_is_refused(named: str) -> None:
+    with pytest.raises(RefusedError, match=f"MUSTER_JOB_TYPE: expected one of .*training, got '{named}'"):
+        job_type_from({"MUSTER_JOB_TYPE": named})
+
+
+def test_an_unknown_option_is_refused_with_the_usage(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["train", "--epoch", "3"])
+    assert ended.value.code == 2
+    assert "--epoch" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"], ["run", "--help"], ["check", "--help"]])
+def test_help_is_there_for_everything(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == 0
+    assert "usage: muster-worker" in capsys.readouterr().out
 
 
 def test_sigterm_ends_a_simulation_with_143(tmp_path: Path) -> None:
@@ -97,13 +108,6 @@ def test_a_log_that_nobody_reads_any_more_does_not_end_the_work() -> None:
         assert process.stdout is not None
         process.stdout.close()
         assert process.wait(30) == 0
-
-
-@pytest.mark.parametrize("arguments", [("--help",), ("train", "--help"), ("run", "--help"), ("check", "--help")])
-def test_help_is_there_for_everything(arguments: tuple[str, ...]) -> None:
-    done = run_worker(*arguments)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert "usage: muster-worker" in done.stdout
 
 
 @pytest.mark.skipif(not WITHOUT_TORCH, reason="torch is installed here")

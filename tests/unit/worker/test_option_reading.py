@@ -50,13 +50,13 @@ def test_what_is_wrong_is_named_with_what_would_be_accepted(configuration: str, 
 
 @pytest.mark.parametrize("typed", ["x", "", "1e3", "0x10", "nan", "99999999999999999999999"])
 def test_a_malformed_number_on_the_command_line_is_refused(typed: str) -> None:
-    with pytest.raises(RefusedError, match="^epochs: "):
+    with pytest.raises(RefusedError, match=r"^epochs: "):
         read(epochs=typed)
 
 
 @pytest.mark.parametrize("typed", ["nan", "inf", "-inf", "-1"])
 def test_a_learning_rate_that_is_no_positive_number_is_refused(typed: str) -> None:
-    with pytest.raises(RefusedError, match="^learning_rate: "):
+    with pytest.raises(RefusedError, match=r"^learning_rate: "):
         read(learning_rate=typed)
 
 
