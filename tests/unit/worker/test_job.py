@@ -50,7 +50,7 @@ def test_a_simulation_comes_close_to_pi(tmp_path: Path) -> None:
     last = last_event(done)
     assert (last["event"], last["job"], last["attempt"], last["samples"]) == ("finished", "circle", "2", 400_000)
     assert last["error"] < 5 * last["standard_error"]
-    assert message.read_text().startswith("finished: samples 400000, estimate 3.14")
+    assert message.read_text().startswith("finished: samples 400000, estimate 3.1")
 
 
 def test_a_refusal_is_told_everywhere(tmp_path: Path) -> None:
