@@ -15,7 +15,7 @@ from typing import Any
 
 from muster_worker.__main__ import main
 
-PATIENCE_SECONDS = 60.0
+PATIENCE_SECONDS = 90.0
 _POLL_SECONDS = 0.02
 _SMALL = {"hidden_width": 48, "epochs": 4, "log_interval": 1, "checkpoint_interval": 5, "peer_timeout_seconds": 30}
 

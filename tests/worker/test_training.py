@@ -22,7 +22,7 @@ Uninterrupted = Callable[[int], "WorkerGang"]
 STEPS = {1: 176, 2: 88, 4: 44}
 KILLED_AT = 12
 SLOWLY = 25
-PEER_TIMEOUT_SECONDS = 2.0
+PEER_TIMEOUT_SECONDS = 5.0
 
 
 @pytest.mark.parametrize("size", [1, 2, 4])

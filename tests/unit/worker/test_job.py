@@ -98,7 +98,7 @@ def test_sigterm_ends_a_simulation_with_143(tmp_path: Path) -> None:
         assert process.stdout is not None
         assert "started" in process.stdout.readline()
         process.send_signal(signal.SIGTERM)
-        assert process.wait(30) == 143
+        assert process.wait(90) == 143
     assert "ended by SIGTERM" in message.read_text()
 
 
@@ -107,7 +107,7 @@ def test_a_log_that_nobody_reads_any_more_does_not_end_the_work() -> None:
     with subprocess.Popen(command("run"), env=environment, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         process.stdout.close()
-        assert process.wait(30) == 0
+        assert process.wait(90) == 0
 
 
 @pytest.mark.skipif(not WITHOUT_TORCH, reason="torch is installed here")
