@@ -6,6 +6,10 @@ PYTHON ?= $(shell tools/choose-python)
 BIN := .venv/bin
 STAMP := .venv/.installed
 PYTEST := $(BIN)/python -m pytest
+WORKER := .venv-worker
+WORKER_PIP := $(WORKER)/bin/python -m pip install --quiet
+# An index of CPU wheels, for example, spares 4 of 5 GB; once chosen it is remembered until `make clean`.
+TORCH_INDEX ?= $(shell cat $(WORKER)/.torch-index 2>/dev/null)
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PYTHONDONTWRITEBYTECODE :=
@@ -24,6 +28,26 @@ $(STAMP): requirements.lock pyproject.toml
 .PHONY: setup
 setup: $(STAMP) ## Install the Python environment into .venv
 
+$(WORKER)/.requirements: requirements-worker.lock
+	@echo "==> Worker environment in $(WORKER)$(if $(TORCH_INDEX),, (5 GB; TORCH_INDEX=<address> takes torch from there instead))"
+	@test -x $(WORKER)/bin/python || $(PYTHON) -m venv $(WORKER)
+ifeq ($(TORCH_INDEX),)
+	@$(WORKER_PIP) --require-hashes --requirement requirements-worker.lock
+else
+	@echo "$(TORCH_INDEX)" > $(WORKER)/.torch-index
+	@tools/without-torch requirements-worker.lock > $(WORKER)/.without-torch
+	@$(WORKER_PIP) --require-hashes --requirement $(WORKER)/.without-torch
+	@PIP_INDEX_URL="$(TORCH_INDEX)" $(WORKER_PIP) "$$(grep -oE '^torch==[^ ]+' requirements-worker.lock)"
+endif
+	@touch $@
+
+$(WORKER)/.installed: $(WORKER)/.requirements pyproject.toml
+	@$(WORKER_PIP) --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.PHONY: worker
+worker: $(WORKER)/.installed ## Install the training worker with torch into .venv-worker (TORCH_INDEX=... from there)
+
 .PHONY: binaries
 binaries: setup ## Find or build the Kubernetes binaries (once, about 7 minutes on 2 cores)
 	@$(BIN)/muster local binaries
@@ -36,7 +60,7 @@ demo: setup ## Show gangs starting whole on a real control plane, then clean up
 test: verify ## Run everything: format, lint, types, contracts and all tests
 
 .PHONY: verify
-verify: format-check lint types contracts unit integration scenarios ## What CI runs
+verify: format-check lint types contracts unit worker-tests integration scenarios ## What CI runs
 
 .PHONY: format
 format: setup ## Format the code
@@ -68,6 +92,11 @@ unit: setup ## Tests of pure code, under a minute
 	@echo "==> unit tests"
 	@$(PYTEST) -q tests/unit
 
+.PHONY: worker-tests
+worker-tests: worker ## Real gangs train, are killed and resumed, with torch
+	@echo "==> worker tests"
+	@$(WORKER)/bin/python -m pytest -q tests/worker
+
 .PHONY: integration
 integration: binaries ## Tests of one service against real neighbours
 	@echo "==> integration tests"
@@ -90,12 +119,15 @@ bench: binaries ## One shape of each benchmark, in ten minutes
 bench-full: binaries ## All shapes of all benchmarks
 	@$(BIN)/python benchmarks/run.py --full
 
+LOCK := $(BIN)/pip-compile --quiet --generate-hashes --strip-extras --allow-unsafe --upgrade \
+	--no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-emit-options
+EXTRAS := extender webhook queue local dev
+
 .PHONY: lock
-lock: setup ## Resolve requirements.lock anew from pyproject.toml
-	@$(BIN)/pip-compile --quiet --all-extras --generate-hashes --strip-extras --allow-unsafe --upgrade \
-	  --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-emit-options \
-	  --output-file requirements.lock pyproject.toml
+lock: setup ## Resolve both lock files anew from pyproject.toml
+	@$(LOCK) $(addprefix --extra=,$(EXTRAS)) --output-file requirements.lock pyproject.toml
+	@$(LOCK) --extra=worker --extra=worker-dev --output-file requirements-worker.lock pyproject.toml
 
 .PHONY: clean
 clean: ## Remove the environment and caches of this checkout
-	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .grimp_cache dist build
+	@rm -rf .venv $(WORKER) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .grimp_cache dist build
