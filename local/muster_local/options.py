@@ -12,7 +12,6 @@ from muster_local.components import MOST_PROCESS_NODES, SERVICES, Component, pro
 from muster_local.errors import LocalError
 from muster_local.process_node.images import read_table
 
-
 SIMULATED_GRACE_SECONDS = 300
 PROCESS_GRACE_SECONDS = 40
 

@@ -18,7 +18,7 @@ USAGE = 2
 def main() -> int:
     """Checks the settings and runs until it is told to stop."""
     try:
-        settings = NodeSettings()
+        settings = NodeSettings.read()
         read_table(settings.images)
     except (ValidationError, LocalError) as error:
         sys.stderr.write(f"process node: {error}\n")

@@ -39,7 +39,7 @@ _SHUTDOWN_SECONDS = 1.0
 
 async def run_node(supervisor: Supervisor) -> None:
     """One process node."""
-    settings = NodeSettings()
+    settings = NodeSettings.read()
     credentials = await Credentials.find()
     async with ApiSession(credentials, user_agent="muster-process-node") as session:
         await _run(supervisor, settings, session, credentials.server)

@@ -5,12 +5,13 @@ A node may read exactly what the pods bound to it name, so nothing is watched he
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import msgspec
 
@@ -22,6 +23,10 @@ from muster_local.process_node.objects import ConfigMap, Pod, Secret, TokenSourc
 
 CONFIG_MAPS: Final = ResourcePath("", "v1", "configmaps")
 SERVICE_ACCOUNTS: Final = ResourcePath("", "v1", "serviceaccounts")
+
+T = TypeVar("T")
+
+_PAUSES: Final = (0.02, 0.05, 0.1, 0.2, 0.4, 0.8)
 
 
 class TokenStatus(msgspec.Struct, frozen=True, rename="camel"):
@@ -65,13 +70,13 @@ class Catalog:
         return None if found is None else {key: _decoded(value) for key, value in found.data.items()}
 
     async def _get(self, resource: ResourcePath, namespace: str, name: str, type_: type[Any]) -> Any:
+        path = resource.object_path(namespace, name)
         try:
-            return await self._writer.get(resource.object_path(namespace, name), type_)
+            return await _once_allowed(lambda: self._writer.get(path, type_))
         except NotFound:
             return None
         except Forbidden as error:
-            # The authorizer learns of a pod's references a moment after the pod is bound.
-            raise ConfigurationError(f"may not read {resource.plural} {name!r} yet: {error.message}") from error
+            raise ConfigurationError(f"may not read {resource.plural} {name!r}: {error.message}") from error
 
     async def token(self, pod: Pod, source: TokenSource, now: datetime) -> Token:
         """A token that is worth nothing once the pod is gone."""
@@ -82,11 +87,22 @@ class Catalog:
             spec["audiences"] = [source.audience]
         body = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": spec}
         try:
-            answer = msgspec.json.decode(await self._writer.create(path, body), type=TokenAnswer)
+            created = await _once_allowed(lambda: self._writer.create(path, body))
         except (Forbidden, NotFound) as error:
             raise ConfigurationError(f"no token for {pod.spec.service_account_name}: {error.message}") from error
+        answer = msgspec.json.decode(created, type=TokenAnswer)
         life = answer.status.expiration_timestamp - now
         return Token(answer.status.token.encode(), now + life * 0.8)
+
+
+async def _once_allowed(request: Callable[[], Awaitable[T]]) -> T:
+    """Asks again for a while: the authorizer learns of a pod's references a moment after the pod is bound."""
+    for pause in _PAUSES:
+        try:
+            return await request()
+        except Forbidden:
+            await asyncio.sleep(pause)
+    return await request()
 
 
 def _decoded(value: str) -> bytes:

@@ -13,8 +13,8 @@ from muster_local.process_node.objects import (
     Pod,
     ResourceFieldSelector,
     Variable,
-    VariablesSource,
     VariableSource,
+    VariablesSource,
 )
 
 _REFERENCE: Final = re.compile(r"\$\$|\$\(([^()]+)\)")

@@ -114,7 +114,7 @@ class _Tail:
 
     def _moved_on(self) -> bool:
         try:
-            current = os.stat(self._path)
+            current = self._path.stat()
         except FileNotFoundError:
             return False
         if current.st_ino == os.fstat(self._descriptor).st_ino:

@@ -218,7 +218,7 @@ class Pod(KubernetesStruct, frozen=True, kw_only=True):
 
     metadata: PodMeta = PodMeta()
     spec: PodSpec = PodSpec()
-    status: dict[str, Any] = {}
+    status: dict[str, Any] = msgspec.field(default_factory=dict)
 
     @property
     def uid(self) -> str:
@@ -266,10 +266,10 @@ class Peer(KubernetesStruct, frozen=True, kw_only=True):
 
 class ConfigMap(KubernetesStruct, frozen=True, kw_only=True):
     metadata: ObjectMeta = ObjectMeta()
-    data: dict[str, str] = {}
-    binary_data: dict[str, str] = {}
+    data: dict[str, str] = msgspec.field(default_factory=dict)
+    binary_data: dict[str, str] = msgspec.field(default_factory=dict)
 
 
 class Secret(KubernetesStruct, frozen=True, kw_only=True):
     metadata: ObjectMeta = ObjectMeta()
-    data: dict[str, str] = {}
+    data: dict[str, str] = msgspec.field(default_factory=dict)

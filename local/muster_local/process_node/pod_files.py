@@ -73,9 +73,7 @@ class PodFiles:
         """How the next run of a container is started, with what its environment refers to read anew."""
         sources = await self._sources(pod, *environment.object_names(pod, container))
         variables = environment.container_variables(pod, container, sources)
-        attempt.mkdir(parents=True, exist_ok=True)
-        termination_log = attempt / TERMINATION_LOG
-        termination_log.write_bytes(b"")
+        termination_log = make_termination_log(attempt)
         around = Surroundings(
             folders=self._context.folders,
             isolation=self._context.isolation,
@@ -86,6 +84,14 @@ class PodFiles:
             return compose_launch(pod, container, entry, variables, around)
         except OSError as error:
             raise ConfigurationError(str(error)) from error
+
+
+def make_termination_log(attempt: Path) -> Path:
+    """An empty file for the container's last words."""
+    attempt.mkdir(parents=True, exist_ok=True)
+    path = attempt / TERMINATION_LOG
+    path.write_bytes(b"")
+    return path
 
 
 def _is_due(token: Token | None, now: datetime) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -259,10 +260,8 @@ class PodWorker:
     async def _release(self) -> None:
         """Lets the API server forget the pod: nothing of it runs any more."""
         path = PODS.object_path(self.pod.metadata.namespace, self.pod.metadata.name)
-        try:
+        with contextlib.suppress(NotFound, Conflict):
             await self._context.writer.delete(path, uid=self.pod.uid, grace=0)
-        except (NotFound, Conflict):
-            pass
         self._is_released = True
 
     # -- telling

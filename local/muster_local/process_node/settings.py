@@ -42,6 +42,11 @@ class NodeSettings(BaseSettings):
     backoff_scale: float = Field(default=1.0, gt=0)
     """Makes the pauses between restarts shorter for tests."""
 
+    @classmethod
+    def read(cls) -> NodeSettings:
+        """From the environment; raises pydantic's ValidationError."""
+        return cls.model_validate({})
+
     def capacity(self) -> dict[str, str]:
         """What the node offers."""
         offered = {

@@ -63,7 +63,7 @@ class _View:
     """Knows which folders are private, so that things may be created in them."""
 
     def __init__(self) -> None:
-        self._private: list[str] = []
+        self._private: list[Path] = []
 
     def replace_root(self, staging: str) -> None:
         """A root folder of our own with the machine's entries in it."""
@@ -73,46 +73,45 @@ class _View:
         _copy_entries("/", staging)
         os.chroot(staging)
         os.chdir("/")
-        self._private.append("/")
+        self._private.append(Path("/"))
 
     def show(self, source: int, target: str) -> None:
         """Binds an open file or folder to a path, which is made where it is missing."""
         if stat.S_ISDIR(os.fstat(source).st_mode):
             self.make_folder(target)
         else:
-            self.make_folder(os.path.dirname(target))
-            self._make_file(target)
+            self.make_folder(str(Path(target).parent))
+            self._make_file(Path(target))
         kernel.bind(f"/proc/self/fd/{source}", target)
-        self._private.append(os.path.realpath(target))
+        self._private.append(Path(target).resolve())
 
     def make_folder(self, path: str) -> None:
-        current = "/"
+        current = Path("/")
         for part in PurePosixPath(path).parts[1:]:
-            parent, current = current, os.path.join(current, part)
-            if not os.path.isdir(current):
+            parent, current = current, current / part
+            if not current.is_dir():
                 self._open(parent)
-                os.mkdir(current)
+                current.mkdir()
 
-    def _make_file(self, path: str) -> None:
-        if not os.path.exists(path):
-            self._open(os.path.dirname(path))
-            Path(path).touch()
+    def _make_file(self, path: Path) -> None:
+        if not path.exists():
+            self._open(path.parent)
+            path.touch()
 
-    def _open(self, folder: str) -> None:
+    def _open(self, folder: Path) -> None:
         """Makes a folder one in which something may be created."""
-        real = os.path.realpath(folder)
+        real = folder.resolve()
         if any(_is_at_or_below(real, private) for private in self._private):
             return
-        _cover(real)
+        _cover(str(real))
         self._private.append(real)
 
 
-def _is_at_or_below(path: str, private: str) -> bool:
+def _is_at_or_below(path: Path, private: Path) -> bool:
     """On the same file system: below a private root lie the machine's folders, which are not."""
     if path == private:
         return True
-    same_filesystem = os.stat(path).st_dev == os.stat(private).st_dev
-    return same_filesystem and PurePosixPath(private) in PurePosixPath(path).parents
+    return private in path.parents and path.stat().st_dev == private.stat().st_dev
 
 
 def _cover(folder: str) -> None:
@@ -130,15 +129,15 @@ def _copy_entries(source: str, target: str, *, is_dev: bool = False) -> None:
             continue
         # What we may not look into stays away from the container as well.
         with contextlib.suppress(PermissionError, FileNotFoundError):
-            _copy_entry(entry, os.path.join(target, entry.name))
+            _copy_entry(entry, Path(target, entry.name))
 
 
-def _copy_entry(entry: os.DirEntry[str], place: str) -> None:
+def _copy_entry(entry: os.DirEntry[str], place: Path) -> None:
     if entry.is_symlink():
-        os.symlink(os.readlink(entry.path), place)
+        place.symlink_to(Path(entry.path).readlink())
         return
     if entry.is_dir():
-        os.mkdir(place)
+        place.mkdir()
     else:
-        Path(place).touch()
-    kernel.bind(entry.path, place)
+        place.touch()
+    kernel.bind(entry.path, str(place))
