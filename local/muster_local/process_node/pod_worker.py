@@ -83,6 +83,7 @@ class PodWorker:
             self._files.remove(self.pod)
         else:
             self._context.folders.pod(self.pod.uid).remove()
+            self._context.addresses.give_back(self._address or "")
 
     def _is_over(self) -> bool:
         return self._is_lost and not any(runs.is_running for runs in self.runs.values())
