@@ -33,6 +33,10 @@ def state(pod: Pod, name: str = "main", kind: str = "containerStatuses") -> dict
     return dict(found[0]["state"]) if found else {}
 
 
+def waiting_reason(pod: Pod) -> str:
+    return str(state(pod).get("waiting", {}).get("reason"))
+
+
 def main_status(pod: Pod) -> dict[str, Any]:
     statuses = pod["status"].get("containerStatuses")
     return dict(statuses[0]) if statuses else {"restartCount": 0, "state": {}}
@@ -71,8 +75,7 @@ def test_logs_are_the_last_words_where_nothing_else_was_said(run: Run, wait_pod:
 
 def test_a_failing_container_comes_back_with_back_off(run: Run, wait_pod: Wait, command: Kubectl) -> None:
     name = run(shell_pod("crashes", "echo attempt $$; exit 1", restartPolicy="OnFailure"))
-    waiting = lambda pod: state(pod).get("waiting", {}).get("reason")  # noqa: E731
-    pod = wait_pod(name, lambda pod: waiting(pod) == "CrashLoopBackOff", "a back-off")
+    pod = wait_pod(name, lambda pod: waiting_reason(pod) == "CrashLoopBackOff", "a back-off")
     assert "restarting failed container=main" in state(pod)["waiting"]["message"]
     assert main_status(pod)["lastState"]["terminated"]["exitCode"] == 1
     wait_pod(name, lambda pod: main_status(pod)["restartCount"] >= 3, "three restarts")

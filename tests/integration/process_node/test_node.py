@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import http.client
+import ssl
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from bones.control_plane import Kubectl
+from bones.control_plane import Kubectl, wait_until
 from bones.kube import Kube
 from bones.process_pods import KIND, shell_pod
 from muster_local.cluster import Cluster
@@ -53,9 +55,6 @@ def test_a_node_has_the_rights_of_a_node(machine: Cluster, command: Kubectl) -> 
 
 
 def test_the_kubelet_api_answers_the_api_server_alone(machine: Cluster) -> None:
-    import http.client
-    import ssl
-
     address = machine.url("process-node-0").removeprefix("https://")
     context = ssl.create_default_context(cafile=str(machine.layout.certificate("ca")))
 
@@ -107,8 +106,6 @@ def test_a_pod_deleted_while_its_node_is_away_is_ended_on_return(
     api.delete("pods", name, "default", grace=0)
     assert folder.exists()
     machine.start("process-node-1")
-    from bones.control_plane import wait_until
-
     wait_until(lambda: not folder.exists(), 20, "the end of what was forgotten")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -83,12 +84,12 @@ def test_volumes_are_folders_at_their_paths(run: Run, wait_pod: Wait, command: K
 
 def test_the_machine_is_left_as_it_was(run: Run, wait_pod: Wait) -> None:
     mounts = [{"name": "data", "mountPath": "/muster-test/data"}, {"name": "data", "mountPath": "/etc/muster-test"}]
-    script = "echo x > /muster-test/data/x && test -f /etc/muster-test/x && test -d /usr/bin && grep -q root /etc/passwd"
+    script = (
+        "echo x > /muster-test/data/x && test -f /etc/muster-test/x && test -d /usr/bin && grep -q root /etc/passwd"
+    )
     container = {"image": "muster-host", "command": ["sh", "-c", script], "volumeMounts": mounts}
     name = run(process_pod("private", container, volumes=[{"name": "data", "emptyDir": {}}]))
     assert wait_pod(name, is_over, "the end")["status"]["phase"] == "Succeeded"
-    from pathlib import Path
-
     assert not Path("/muster-test").exists()
     assert not Path("/etc/muster-test").exists()
 
