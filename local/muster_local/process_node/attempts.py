@@ -58,6 +58,10 @@ class Run:
         """False when we were killed between writing down what to start and starting it."""
         return self.is_supervised() or self.running() is not None or files.read_ended(self.folder) is not None
 
+    def is_over(self) -> bool:
+        """Whether nothing more will come of it: it has ended, or the whole pod is gone."""
+        return self.ended() is not None or not self.folder.exists()
+
     def is_supervised(self) -> bool:
         """Whether a supervisor holds the lock that it has inherited; the kernel lets go of it with the process."""
         try:

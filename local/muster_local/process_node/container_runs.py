@@ -11,6 +11,7 @@ from muster_local.process_node.attempts import Run
 from muster_local.process_node.decisions import ContainerView, Waiting
 from muster_local.process_node.folders import KEPT_ATTEMPTS, attempt_numbers
 from muster_local.process_node.objects import Container
+from muster_local.process_node.probe_rules import known_probe
 from muster_local.process_node.restarts import BackoffRule, counted_crashes
 from muster_local.process_node.supervisor.launch import Launch
 
@@ -23,6 +24,9 @@ class ContainerRuns:
         self.trouble: Waiting | None = None
         """What keeps it from starting, until it is tried again."""
         self.retry_at = 0.0
+        self.is_started = False
+        self.is_ready = False
+        self._expect_probes()
         self._folder = folder
         self._rule = rule
         self._notify = notify
@@ -36,6 +40,11 @@ class ContainerRuns:
             await self._runs[-1].adopt()
             if self._runs[-1].ended() is None:
                 self._runs[-1].watch(self._notify)
+
+    def _expect_probes(self) -> None:
+        """Without a probe a container is ready as soon as it runs."""
+        self.is_started = known_probe(self.container.startup_probe) is None
+        self.is_ready = known_probe(self.container.readiness_probe) is None
 
     @property
     def newest(self) -> Run | None:
@@ -51,7 +60,13 @@ class ContainerRuns:
         if newest is None:
             return ContainerView(trouble=self.trouble)
         previous = self._runs[-2].exit(self.container) if len(self._runs) > 1 else None
-        return ContainerView(attempt=newest.attempt(self.container), previous=previous, trouble=self.trouble)
+        return ContainerView(
+            attempt=newest.attempt(self.container),
+            previous=previous,
+            trouble=self.trouble,
+            is_started=self.is_started,
+            is_ready=self.is_started and self.is_ready,
+        )
 
     async def start(self, launch: Launch) -> None:
         """Begins the next run."""
@@ -63,6 +78,7 @@ class ContainerRuns:
         run = Run(self._folder / str(number), number)
         await run.start(replace(launch, crashes=crashes))
         self.trouble = None
+        self._expect_probes()
         self._runs.append(run)
         run.watch(self._notify)
         for old in self._runs[:-KEPT_ATTEMPTS]:

@@ -50,6 +50,7 @@ class ContainerView:
     attempt: Attempt | None = None
     previous: Exit | None = None
     trouble: Waiting | None = None
+    is_started: bool = True
     is_ready: bool = True
 
     @property
@@ -108,7 +109,7 @@ def _initialize(pod: Pod, views: Views, now: datetime, rule: BackoffRule, decisi
         if container.is_sidecar:
             if not view.is_running:
                 _start_or_wait(container, view, now, rule, decision)
-            is_passed = view.attempt is not None
+            is_passed = view.attempt is not None and view.is_started
         else:
             is_passed = view.exit is not None and view.exit.code == 0
         if is_passed:

@@ -77,7 +77,7 @@ class KubeletApi:
             return web.Response(status=400, text=text)
         newest = runs.newest
         run = newest if newest is not None and newest.folder == folder else None
-        return await _send_log(request, folder / LOG_FILE, query, lambda: run is None or run.ended() is not None)
+        return await _send_log(request, folder / LOG_FILE, query, lambda: run is None or run.is_over())
 
     def _find(self, namespace: str, name: str) -> PodWorker | None:
         for worker in self._workers.values():

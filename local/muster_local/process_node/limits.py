@@ -50,10 +50,8 @@ def _of_container(container: Container) -> Iterator[str]:
         "devices": [name for name in container.resources.limits if "/" in name and not name.startswith(PREFIX)],
         "securityContext": container.security_context,
         "lifecycle hooks": container.lifecycle,
-        "startupProbe": container.startup_probe,
-        "livenessProbe": container.liveness_probe,
-        "readinessProbe": container.readiness_probe,
         "volumeDevices": container.volume_devices,
         "stdin and tty": container.stdin or container.tty,
     }
     yield from (name for name, value in flags.items() if value)
+    yield from (f"{name} by gRPC" for name, probe in container.probes.items() if not probe.is_known)

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from muster_api.objects import KubernetesStruct, ObjectMeta, ResourceRequirements
+from muster_local.process_node.probe_rules import Port, Probe
 
 
 class KeySelector(KubernetesStruct, frozen=True, kw_only=True):
@@ -160,9 +161,10 @@ class Container(KubernetesStruct, frozen=True, kw_only=True):
     resources: ResourceRequirements = ResourceRequirements()
     volume_mounts: tuple[VolumeMount, ...] = ()
     volume_devices: tuple[dict[str, Any], ...] = ()
-    liveness_probe: dict[str, Any] | None = None
-    readiness_probe: dict[str, Any] | None = None
-    startup_probe: dict[str, Any] | None = None
+    ports: tuple[Port, ...] = ()
+    liveness_probe: Probe | None = None
+    readiness_probe: Probe | None = None
+    startup_probe: Probe | None = None
     lifecycle: dict[str, Any] | None = None
     termination_message_path: str = "/dev/termination-log"
     termination_message_policy: str = "File"
@@ -175,6 +177,20 @@ class Container(KubernetesStruct, frozen=True, kw_only=True):
     def is_sidecar(self) -> bool:
         """An init container that runs beside the others."""
         return self.restart_policy == "Always"
+
+    @property
+    def probes(self) -> dict[str, Probe]:
+        """Its probes by their names in the spec."""
+        found = {
+            "startupProbe": self.startup_probe,
+            "readinessProbe": self.readiness_probe,
+            "livenessProbe": self.liveness_probe,
+        }
+        return {name: probe for name, probe in found.items() if probe is not None}
+
+    @property
+    def has_known_probes(self) -> bool:
+        return any(probe.is_known for probe in self.probes.values())
 
 
 class HostAlias(KubernetesStruct, frozen=True, kw_only=True):

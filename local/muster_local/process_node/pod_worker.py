@@ -23,6 +23,7 @@ from muster_local.process_node.decisions import CREATING, Decision, Views, decid
 from muster_local.process_node.environment import ConfigurationError
 from muster_local.process_node.objects import Container, Pod
 from muster_local.process_node.pod_files import PodFiles
+from muster_local.process_node.probing import Probers
 from muster_local.process_node.status import Place, Verdict, pod_status, says_something_new
 
 log = structlog.get_logger(__name__)
@@ -47,6 +48,7 @@ class PodWorker:
         self._kill_at: float | None = None
         self._refresh_at = 0.0
         self._backoff = Backoff(first=0.5, longest=30.0)
+        self._probers = Probers(self._wake.set, self._tell_unhealthy)
         self._log = log.bind(pod=f"{pod.metadata.namespace}/{pod.metadata.name}")
         folder = context.folders.pod(pod.uid)
         self.runs = {
@@ -77,6 +79,7 @@ class PodWorker:
             while not self._is_over():
                 await self._next_step()
         finally:
+            await self._probers.close()
             for runs in self.runs.values():
                 runs.close()
         if self._files is not None:
@@ -120,6 +123,7 @@ class PodWorker:
         if trouble is None:
             await self._act(decision)
             decision = self._decide()
+        self._follow_probes()
         await self._publish(decision)
         return self._next_look(decision)
 
@@ -197,6 +201,14 @@ class PodWorker:
         # Only a new table helps, and that comes with a restart of the node.
         runs.retry_at = float("inf")
         self._report(EventType.WARNING, "ImageNotMapped", text)
+
+    def _follow_probes(self) -> None:
+        if self._files is not None:
+            grace = float(self.pod.spec.termination_grace_period_seconds)
+            self._probers.follow(self.runs.values(), self._files.address, grace)
+
+    def _tell_unhealthy(self, runs: ContainerRuns, words: str) -> None:
+        self._report(EventType.WARNING, "Unhealthy", f"container {runs.container.name}: {words}")
 
     # -- towards the end
 

@@ -69,7 +69,7 @@ def _container_status(pod: Pod, container: Container, view: ContainerView, waiti
         "image": container.image,
         "imageID": "",
         "ready": _is_ready(container, view, pod),
-        "started": view.is_running,
+        "started": view.is_running and view.is_started,
         "restartCount": attempt.number if attempt is not None else 0,
         "state": _state(pod, container, view, waiting),
     }

@@ -122,7 +122,7 @@ def test_logs_follow_until_the_end(run: Run, wait_pod: Wait, command: Kubectl) -
     lines = [f"line {number}" for number in range(1, 6)]
     assert command("logs", "-f", name).split("\n") == [*lines, "unfinished"]
     assert command("logs", name, "--tail=2", "-c", "main") == "line 5\nunfinished"
-    assert command("logs", name, "--since=1ms") == ""
+    assert command("logs", name, "--since-time=2100-01-01T00:00:00Z") == ""
     stamped = command("logs", name, "--timestamps", "--limit-bytes=40")
     assert stamped[4] == "-"
     assert len(stamped) == 40
@@ -195,3 +195,34 @@ def test_exec_says_that_it_is_not_supported(run: Run, wait_pod: Wait, command: K
     name = run(shell_pod("closed", "sleep 600"))
     wait_pod(name, lambda pod: phase(pod) == "Running", "the start")
     assert "not supported on process nodes" in command.fails("exec", name, "--", "true")
+
+
+def test_probes_say_when_it_has_started_is_ready_and_is_well(run: Run, wait_pod: Wait, api: Kube) -> None:
+    script = "touch /tmp/started; sleep 1; touch /tmp/warm; exec python3 -m http.server 8000 --bind $IP"
+    mounts = [{"name": "tmp", "mountPath": "/tmp"}]
+    quick = {"periodSeconds": 1, "timeoutSeconds": 5}
+    container = {
+        "image": "muster-host",
+        "command": ["sh", "-c", script],
+        "env": [{"name": "IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}}],
+        "ports": [{"name": "http", "containerPort": 8000}],
+        "volumeMounts": mounts,
+        "startupProbe": {"exec": {"command": ["test", "-f", "/tmp/started"]}, **quick},
+        "readinessProbe": {"tcpSocket": {"port": "http"}, **quick},
+        "livenessProbe": {"httpGet": {"path": "/warm", "port": 8000}, **quick, "failureThreshold": 8},
+    }
+    volumes = [{"name": "tmp", "emptyDir": {}}]
+    name = run(process_pod("probed", {**container, "workingDir": "/tmp"}, volumes=volumes))
+    pod = wait_pod(name, lambda pod: phase(pod) == "Running" and condition(pod, "Ready") == "False", "the start")
+    assert not main_status(pod)["ready"]
+    wait_pod(name, lambda pod: condition(pod, "Ready") == "True", "readiness", 60)
+    api.stays("pods", lambda pods: phase(pods[name]) == "Running", namespace="default", seconds=3)
+
+
+def test_a_container_that_is_not_well_is_restarted(run: Run, wait_pod: Wait, api: Kube) -> None:
+    probe = {"exec": {"command": ["sh", "-c", "echo unwell; false"]}, "periodSeconds": 1, "timeoutSeconds": 5}
+    container = {"image": "muster-host", "command": ["sleep", "600"], "livenessProbe": probe}
+    name = run(process_pod("unwell", container, restartPolicy="Always"))
+    pod = wait_pod(name, lambda pod: main_status(pod)["restartCount"] >= 1, "a restart", 60)
+    assert main_status(pod)["lastState"]["terminated"]["exitCode"] == 143
+    api.wait_for("events", lambda events: "Unhealthy" in reasons(events, name), namespace="default")

@@ -51,7 +51,7 @@ def test_a_node_has_the_rights_of_a_node(machine: Cluster, command: Kubectl) -> 
     assert not may("list", "secrets", "--all-namespaces")
     assert not may("get", "pods", "--all-namespaces", "--subresource=log")
     refused = command.run("label", "node", "process-node-1", "x=y", *credentials).stderr
-    assert "is not allowed to modify node" in refused
+    assert "only its own Node object" in refused
 
 
 def test_the_kubelet_api_answers_the_api_server_alone(machine: Cluster) -> None:
