@@ -26,7 +26,6 @@ _LONGEST_MESSAGE: Final = 4096
 _LONGEST_LOG_MESSAGE: Final = 2048
 _LOG_MESSAGE_LINES: Final = 80
 _START_POLL_SECONDS: Final = 0.01
-_START_SECONDS: Final = 30.0
 _PACKAGE_ROOT: Final = Path(__file__).resolve().parents[2]
 
 
@@ -56,7 +55,7 @@ class Run:
 
     def is_begun(self) -> bool:
         """False when we were killed between writing down what to start and starting it."""
-        return self.is_supervised() or self.running() is not None or files.read_ended(self.folder) is not None
+        return self.is_supervised() or self._has_come_up()
 
     def is_over(self) -> bool:
         """Whether nothing more will come of it: it has ended, or the whole pod is gone."""
@@ -137,11 +136,14 @@ class Run:
             _reap(pid)
 
     async def _await_start(self) -> None:
-        async with asyncio.timeout(_START_SECONDS):
-            while self.running() is None and files.read_ended(self.folder) is None:
-                if not self.is_supervised() and files.read_ended(self.folder) is None and self.running() is None:
-                    raise NotStartedError(_tail(self.folder / "supervisor.log"))
-                await asyncio.sleep(_START_POLL_SECONDS)
+        # Without a limit: on a busy machine it may take long, and as long as the lock is held it will come up.
+        while not self._has_come_up():
+            if not self.is_supervised() and not self._has_come_up():
+                raise NotStartedError(_tail(self.folder / "supervisor.log"))
+            await asyncio.sleep(_START_POLL_SECONDS)
+
+    def _has_come_up(self) -> bool:
+        return self.running() is not None or files.read_ended(self.folder) is not None
 
     async def adopt(self) -> None:
         """Waits for a supervisor that our predecessor has just started."""

@@ -183,7 +183,7 @@ class PodWorker:
         try:
             launch = await self._files.launch(self.pod, container, entry, runs.next_folder())
             await runs.start(launch)
-        except (ConfigurationError, NotStartedError, TimeoutError) as error:
+        except (ConfigurationError, NotStartedError) as error:
             reason = "CreateContainerConfigError" if isinstance(error, ConfigurationError) else "RunContainerError"
             runs.trouble = reason, str(error)
             runs.retry_at = self._context.clock.monotonic() + _CONFIGURATION_RETRY

@@ -132,14 +132,17 @@ def test_a_polite_container_ends_within_its_grace(run: Run, wait_pod: Wait, api:
     script = "trap 'echo saved; exit 0' TERM; echo ready; while true; do sleep 0.1; done"
     name = run(shell_pod("polite", script, terminationGracePeriodSeconds=30))
     wait_pod(name, lambda pod: phase(pod) == "Running", "the start")
-    follower = subprocess.Popen(command.line("logs", "-f", name), stdout=subprocess.PIPE, text=True)
-    assert follower.stdout is not None
-    assert follower.stdout.readline() == "ready\n"
-    started = time.monotonic()
-    api.delete("pods", name, "default")
-    api.wait_for("pods", lambda pods: name not in pods, namespace="default", what="the pod to be gone")
-    assert time.monotonic() - started < 10
-    assert follower.communicate(timeout=10)[0] == "saved\n"
+    with subprocess.Popen(command.line("logs", "-f", name), stdout=subprocess.PIPE, text=True) as follower:
+        assert follower.stdout is not None
+        assert follower.stdout.readline() == "ready\n"
+        started = time.monotonic()
+        api.delete("pods", name, "default")
+        api.wait_for("pods", lambda pods: name not in pods, namespace="default", what="the pod to be gone")
+        assert time.monotonic() - started < 20
+        try:
+            assert follower.communicate(timeout=20)[0] == "saved\n"
+        finally:
+            follower.kill()
 
 
 def test_a_stubborn_container_is_killed_after_its_grace(run: Run, wait_pod: Wait, api: Kube) -> None:
