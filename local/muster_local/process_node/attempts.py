@@ -133,7 +133,7 @@ class Run:
         await self._await_start()
         # Ours to reap if it has ended already; else the descriptor tells.
         if self.running() is None:
-            _reap(pid)
+            await asyncio.to_thread(_reap, pid)
 
     async def _await_start(self) -> None:
         # Without a limit: on a busy machine it may take long, and as long as the lock is held it will come up.

@@ -19,6 +19,9 @@ from muster_local.errors import LocalError
 WORKER_FOLDER = ".venv-worker"
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
+# Whoever follows a log wants to see each line when it is printed.
+_UNBUFFERED = {"PYTHONUNBUFFERED": "1"}
+
 
 class ImageEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Images whose name matches run in this environment.
@@ -63,12 +66,19 @@ def default_table(worker: Path | None = None) -> ImageTable:
         ImageEntry(
             image=image,
             path=programs,
+            variables=_UNBUFFERED,
             command=("muster-worker", "run"),
             description=f"muster-worker of {environment}",
         )
         for image in ("muster-worker", "pytorch-*")
     ]
-    python = ImageEntry(image="python", path=programs[1:], command=("python",), description=f"Python of {sys.prefix}")
+    python = ImageEntry(
+        image="python",
+        path=programs[1:],
+        variables=_UNBUFFERED,
+        command=("python",),
+        description=f"Python of {sys.prefix}",
+    )
     machine = ImageEntry(image="muster-host", description="the programs of this machine")
     return ImageTable((*work, python, machine))
 

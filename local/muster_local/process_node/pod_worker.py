@@ -146,7 +146,9 @@ class PodWorker:
                 runs.trouble, runs.retry_at = (CREATING[0], str(error)), self._refresh_at
             return str(error)
         for runs in self._waiting_runs():
-            runs.trouble = None
+            # What else keeps a container from starting is not mended by this.
+            if runs.trouble is not None and runs.trouble[0] == CREATING[0]:
+                runs.trouble = None
         self._refresh_at = now + self._context.refresh_seconds
         return None
 
