@@ -55,31 +55,48 @@ def make_server_certificate(
     authority: KeyPair, names: Sequence[str], now: datetime, lifetime: timedelta = LEAF_LIFETIME
 ) -> KeyPair:
     """A leaf for a TLS server under these DNS names and IP addresses, the first of which is also its common name."""
-    return _make_leaf(authority, names, ExtendedKeyUsageOID.SERVER_AUTH, now, lifetime)
+    return _make_leaf(authority, _subject(names[0]), names, ExtendedKeyUsageOID.SERVER_AUTH, now, lifetime)
 
 
 def make_client_certificate(
-    authority: KeyPair, name: str, now: datetime, lifetime: timedelta = LEAF_LIFETIME
+    authority: KeyPair,
+    name: str,
+    now: datetime,
+    lifetime: timedelta = LEAF_LIFETIME,
+    *,
+    organizations: Sequence[str] = (),
 ) -> KeyPair:
-    """A leaf with which a TLS client shows who it is."""
-    return _make_leaf(authority, [name], ExtendedKeyUsageOID.CLIENT_AUTH, now, lifetime)
+    """A leaf with which a TLS client shows who it is; to Kubernetes the organizations are its groups."""
+    subject = _subject(name, organizations)
+    return _make_leaf(authority, subject, (), ExtendedKeyUsageOID.CLIENT_AUTH, now, lifetime)
+
+
+def _subject(name: str, organizations: Sequence[str] = ()) -> x509.Name:
+    groups = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, group) for group in organizations]
+    return x509.Name([*groups, x509.NameAttribute(NameOID.COMMON_NAME, name[:64])])
 
 
 def _make_leaf(
-    authority: KeyPair, names: Sequence[str], usage: x509.ObjectIdentifier, now: datetime, lifetime: timedelta
+    authority: KeyPair,
+    subject: x509.Name,
+    names: Sequence[str],
+    usage: x509.ObjectIdentifier,
+    now: datetime,
+    lifetime: timedelta,
 ) -> KeyPair:
     issuer = _certificate(authority.certificate)
     issuer_key = _private_key(authority.key)
     key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0][:64])])
     builder = (
         _builder(subject, issuer.subject, key.public_key(), now, lifetime)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_usage(signs_certificates=False), critical=True)
         .add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
-        .add_extension(x509.SubjectAlternativeName([_alternative_name(name) for name in names]), critical=False)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key()), critical=False)
     )
+    if names:
+        alternatives = x509.SubjectAlternativeName([_alternative_name(name) for name in names])
+        builder = builder.add_extension(alternatives, critical=False)
     return _signed(builder, key, issuer_key)
 
 

@@ -17,7 +17,7 @@ from rich.console import Console
 
 from muster_local.binaries import find_binaries
 from muster_local.cluster import Cluster
-from muster_local.components import START_ORDER
+from muster_local.components import START_ORDER, process_node_name
 from muster_local.demo import run_demo
 from muster_local.doctor import Verdict, examine
 from muster_local.errors import LocalError
@@ -49,7 +49,7 @@ def muster() -> None:
 
 
 def _component_names() -> list[str]:
-    return [str(component) for component in START_ORDER]
+    return [*map(str, START_ORDER), process_node_name(0)]
 
 
 StateDir = Annotated[
@@ -79,6 +79,19 @@ def up(
         list[str] | None,
         typer.Option(help="A component not to start; may be repeated.", autocompletion=_component_names),
     ] = None,
+    process_nodes: Annotated[
+        int | None, typer.Option(min=0, help="Nodes whose pods run as processes of this machine (default: 0).")
+    ] = None,
+    process_gpus: Annotated[
+        int | None, typer.Option(min=0, help="GPUs that each process node advertises; they are not real (default: 4).")
+    ] = None,
+    process_cpu: Annotated[str | None, typer.Option(help="CPU per process node (default: the machine's).")] = None,
+    process_memory: Annotated[
+        str | None, typer.Option(help="Memory per process node (default: the machine's).")
+    ] = None,
+    images: Annotated[
+        Path | None, typer.Option(help="YAML file that maps image names to environments for process nodes.")
+    ] = None,
     bare: Annotated[
         bool | None,
         typer.Option(help="Nobody reports pods as running, for benchmarks of binding.", show_default=False),
@@ -101,6 +114,11 @@ def up(
         muster=muster,
         without=without,
         bare=bare,
+        process_nodes=process_nodes,
+        process_gpus=process_gpus,
+        process_cpu=process_cpu,
+        process_memory=process_memory,
+        images=None if images is None else str(images.absolute()),
     )
     print_status(cluster.status(), OutputFormat.TABLE)
     if not detach:

@@ -16,13 +16,14 @@ from muster_local import instance as records
 from muster_local import nodes
 from muster_local.api_client import ApiClient
 from muster_local.binaries import find_binaries
-from muster_local.components import START_ORDER, STOP_ORDER, component_of
+from muster_local.components import START_ORDER, STOP_ORDER, Component, component_of
 from muster_local.errors import InstanceMissingError, LocalError
 from muster_local.instance import Instance, state_layout
 from muster_local.launcher import runs
 from muster_local.layout import cache_dir, default_state_dir
 from muster_local.options import ClusterOptions, with_changes
 from muster_local.ports import block_is_free, claim_block, release_block
+from muster_local.process_node.cleanup import end_all_pods
 from muster_local.processes import (
     ProcessRecord,
     await_gone,
@@ -108,6 +109,8 @@ class Cluster:
             instance = records.load(self.layout)
             for names in _stop_waves(instance):
                 end([instance.processes[name] for name in names], _GRACE_SECONDS)
+            # Containers outlive their process nodes, but not the instance.
+            end_all_pods(self.layout.process_nodes, _GRACE_SECONDS)
             instance.processes.clear()
             records.save(self.layout, instance)
             if purge:
@@ -271,7 +274,7 @@ class Cluster:
         try:
             component_of(name)
         except ValueError:
-            known = ", ".join(START_ORDER)
+            known = ", ".join((*START_ORDER, f"{Component.PROCESS_NODE}-0"))
             raise LocalError(f"no component {name!r}; known are {known}") from None
 
 

@@ -8,21 +8,23 @@ from muster_local.components import Component, component_of
 from muster_local.credentials import token_file
 from muster_local.instance import Instance
 from muster_local.layout import StateLayout
-from muster_local.pki import AUTHORITY, ETCD_CLIENT, SERVICE_ACCOUNT
+from muster_local.pki import AUTHORITY, ETCD_CLIENT, KUBELET_CLIENT, SERVICE_ACCOUNT
 
 LOOPBACK = "127.0.0.1"
 SERVICE_CIDR = "10.0.0.0/24"
 POD_CIDR = "10.128.0.0/12"
 SIMULATED_NODE_SELECTOR = "kwok.x-k8s.io/node=fake"
-# A renewal every quarter of it: 1000 nodes cost 17 writes a second instead of the default's 100.
-NODE_LEASE_SECONDS = 240
-NODE_GRACE_SECONDS = 300
+# A renewal every quarter of the lease: with 240 s, 1000 nodes cost 17 writes a second instead of the default's 100.
+LEASE_SHARE_OF_GRACE = 0.8
+# How often the controller-manager looks at its nodes: its own default, and more often where the grace is short.
+LONGEST_NODE_MONITOR_SECONDS = 5.0
 SERVICE_ACCOUNT_ISSUER = "https://kubernetes.default.svc.cluster.local"
 
 SERVICE_MODULES: dict[Component, tuple[str, tuple[str, ...]]] = {
     Component.WEBHOOK: ("muster_webhook", ()),
     Component.EXTENDER: ("muster_extender", ()),
     Component.CONTROLLER: ("muster_queue", ("controller",)),
+    Component.PROCESS_NODE: ("muster_local.process_node", ()),
 }
 
 
@@ -85,6 +87,10 @@ def _api_server(instance: Instance, layout: StateLayout) -> dict[str, object]:
         "tls-private-key-file": layout.private_key(Component.API_SERVER),
         "client-ca-file": layout.certificate(AUTHORITY),
         "token-auth-file": token_file(layout),
+        "kubelet-certificate-authority": layout.certificate(AUTHORITY),
+        "kubelet-client-certificate": layout.certificate(KUBELET_CLIENT),
+        "kubelet-client-key": layout.private_key(KUBELET_CLIENT),
+        "kubelet-preferred-address-types": "InternalIP",
         "anonymous-auth": False,
         "authorization-mode": "Node,RBAC",
         "enable-admission-plugins": "NodeRestriction",
@@ -114,7 +120,8 @@ def _controller_manager(instance: Instance, layout: StateLayout) -> dict[str, ob
         "controllers": "*,-ttl-controller",
         "kube-api-qps": 500,
         "kube-api-burst": 1000,
-        "node-monitor-grace-period": f"{NODE_GRACE_SECONDS}s",
+        "node-monitor-grace-period": f"{instance.options.grace_seconds}s",
+        "node-monitor-period": f"{min(LONGEST_NODE_MONITOR_SECONDS, instance.options.grace_seconds / 8)}s",
         "profiling": False,
     }
 
@@ -148,9 +155,14 @@ def _kwok(instance: Instance, layout: StateLayout) -> dict[str, object]:
         "node-ip": LOOPBACK,
         "cidr": POD_CIDR,
         "v": "WARN",
-        "node-lease-duration-seconds": NODE_LEASE_SECONDS,
+        "node-lease-duration-seconds": node_lease_seconds(instance),
         "server-address": f"{LOOPBACK}:{instance.ports[Component.KWOK]}",
     }
+
+
+def node_lease_seconds(instance: Instance) -> int:
+    """How long a node counts as alive after a renewal: well below what the controller-manager waits."""
+    return max(1, int(instance.options.grace_seconds * LEASE_SHARE_OF_GRACE))
 
 
 _FLAGS = {

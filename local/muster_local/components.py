@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
 
 
@@ -16,6 +17,8 @@ class Component(StrEnum):
     WEBHOOK = "webhook"
     EXTENDER = "extender"
     CONTROLLER = "controller"
+    PROCESS_NODE = "process-node"
+    """Any number of them: process-node-0, process-node-1 ..."""
 
 
 FOUNDATION = (Component.ETCD, Component.API_SERVER)
@@ -23,7 +26,7 @@ CLIENTS = (Component.CONTROLLER_MANAGER, Component.SCHEDULER, Component.KWOK)
 SERVICES = (Component.WEBHOOK, Component.EXTENDER, Component.CONTROLLER)
 START_ORDER = (*FOUNDATION, *CLIENTS, *SERVICES)
 # Clients of the API server leave before it does, so that their last writes and lease releases arrive.
-STOP_ORDER = tuple(reversed(START_ORDER))
+STOP_ORDER = (Component.PROCESS_NODE, *reversed(START_ORDER))
 
 # Offsets into the instance's block of ports.
 PORT_OFFSETS: dict[str, int] = {
@@ -42,10 +45,26 @@ FIRST_REPLICA_OFFSET = 10
 PORT_BLOCK_SIZE = 20
 
 REPLICA_SEPARATOR = "@"
+MOST_PROCESS_NODES = PORT_BLOCK_SIZE - FIRST_REPLICA_OFFSET
+
+_PROCESS_NODE = re.compile(rf"{Component.PROCESS_NODE}-(0|[1-9][0-9]*)")
+
+
+def process_node_name(number: int) -> str:
+    """The name of a process node, as a component and as a node."""
+    return f"{Component.PROCESS_NODE}-{number}"
+
+
+def is_process_node(name: str) -> bool:
+    return _PROCESS_NODE.fullmatch(name) is not None
 
 
 def component_of(name: str) -> Component:
     """The component behind a process name; "controller@2" is a further replica of the controller."""
+    if is_process_node(name):
+        return Component.PROCESS_NODE
+    if name == Component.PROCESS_NODE:
+        raise ValueError(name)
     base, separator, number = name.partition(REPLICA_SEPARATOR)
     component = Component(base)
     if separator and (component not in SERVICES or not number.isdigit()):

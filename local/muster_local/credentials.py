@@ -46,14 +46,31 @@ def _ensure_token(path: Path) -> str:
     return path.read_text()
 
 
+def write_certificate_kubeconfig(layout: StateLayout, name: str, certificate: str, server: str) -> Path:
+    """A kubeconfig that shows a client certificate; self-contained as the others."""
+    user = {
+        "client-certificate-data": _encoded(layout.certificate(certificate)),
+        "client-key-data": _encoded(layout.private_key(certificate)),
+    }
+    return _write_kubeconfig(layout, name, server, user)
+
+
 def write_kubeconfig(layout: StateLayout, name: str, server: str) -> Path:
     """A self-contained kubeconfig; the token is inside, so that a copy of the file works elsewhere."""
-    authority = base64.b64encode(layout.certificate(AUTHORITY).read_bytes()).decode()
+    return _write_kubeconfig(layout, name, server, {"token": (layout.tokens / name).read_text()})
+
+
+def _encoded(path: Path) -> str:
+    return base64.b64encode(path.read_bytes()).decode()
+
+
+def _write_kubeconfig(layout: StateLayout, name: str, server: str, user: dict[str, str]) -> Path:
+    authority = _encoded(layout.certificate(AUTHORITY))
     document: dict[str, Any] = {
         "apiVersion": "v1",
         "kind": "Config",
         "clusters": [{"name": "muster", "cluster": {"server": server, "certificate-authority-data": authority}}],
-        "users": [{"name": str(name), "user": {"token": (layout.tokens / name).read_text()}}],
+        "users": [{"name": str(name), "user": user}],
         "contexts": [{"name": "muster", "context": {"cluster": "muster", "user": str(name)}}],
         "current-context": "muster",
     }

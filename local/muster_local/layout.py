@@ -60,6 +60,10 @@ class StateLayout:
     def kubeconfigs(self) -> Path:
         return self.root / "kubeconfigs"
 
+    @property
+    def process_nodes(self) -> Path:
+        return self.root / "process-nodes"
+
     def log(self, name: str) -> Path:
         return self.logs / f"{name}.log"
 
@@ -77,7 +81,7 @@ class StateLayout:
 
     @property
     def folders(self) -> tuple[Path, ...]:
-        return (self.pki, self.etcd, self.logs, self.config, self.tokens, self.kubeconfigs)
+        return (self.pki, self.etcd, self.logs, self.config, self.tokens, self.kubeconfigs, self.process_nodes)
 
     def make(self) -> None:
         """Creates the folders, closed to other users since keys and tokens lie in them."""

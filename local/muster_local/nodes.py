@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from muster_api.names import GPU_RESOURCE
 from muster_local.api_client import STRATEGIC_PATCH, ApiClient
+from muster_local.process_node.node_object import KIND, KIND_LABEL
 
 SIMULATED_LABEL = "type"
 SIMULATED_VALUE = "kwok"
@@ -103,6 +104,17 @@ def set_ready(client: ApiClient, name: str, ready: bool) -> None:
     if not ready:
         condition |= {"status": "False", "reason": "KubeletNotReady", "message": "simulated failure"}
     client.patch(f"{_NODES}/{name}/status", {"status": {"conditions": [condition]}}, STRATEGIC_PATCH)
+
+
+def process_node_names(client: ApiClient) -> list[str]:
+    """The names of the nodes whose pods are processes of this machine."""
+    items = client.get(f"{_NODES}?labelSelector={KIND_LABEL.replace('/', '%2F')}%3D{KIND}")["items"]
+    return [item["metadata"]["name"] for item in items]
+
+
+def remove_process_nodes_except(client: ApiClient, kept: Collection[str]) -> None:
+    """Forgets process nodes of earlier starts; nobody would keep them alive."""
+    remove_nodes(client, [name for name in process_node_names(client) if name not in kept])
 
 
 def node_names(client: ApiClient) -> list[str]:

@@ -53,6 +53,8 @@ def print_status(status: ClusterStatus, output: OutputFormat) -> None:
     screen = console()
     screen.print(table)
     screen.print(f"\nsimulated nodes  {status.nodes.simulated}")
+    if status.nodes.process:
+        screen.print(f"process nodes    {status.nodes.process}")
     screen.print(f"state            {status.state_dir}")
     screen.print(f"kubeconfig       {status.kubeconfig}")
 

@@ -19,6 +19,8 @@ from muster_local.secure_files import write_private
 AUTHORITY = "ca"
 SERVICE_ACCOUNT = "service-account"
 ETCD_CLIENT = "etcd-client"
+KUBELET_CLIENT = "kube-apiserver-kubelet-client"
+CLIENTS = (ETCD_CLIENT, KUBELET_CLIENT)
 SERVERS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
 
 # Nobody rotates these: the whole instance is made anew long before.
@@ -36,9 +38,29 @@ def ensure_pki(layout: StateLayout) -> None:
     for name in SERVERS:
         if not _exists(layout, name):
             _write(layout, name, make_server_certificate(authority, _NAMES, now, _LIFETIME))
-    if not _exists(layout, ETCD_CLIENT):
-        _write(layout, ETCD_CLIENT, make_client_certificate(authority, ETCD_CLIENT, now, _LIFETIME))
+    for name in CLIENTS:
+        if not _exists(layout, name):
+            _write(layout, name, make_client_certificate(authority, name, now, _LIFETIME))
     _ensure_signing_key(layout)
+
+
+def ensure_node_certificates(layout: StateLayout, node: str) -> None:
+    """A process node's two certificates: who it is to the API server, and its own kubelet API's."""
+    now = datetime.now(UTC)
+    authority = _read(layout, AUTHORITY)
+    client = node_client(node)
+    if not _exists(layout, client):
+        pair = make_client_certificate(
+            authority, f"system:node:{node}", now, _LIFETIME, organizations=("system:nodes",)
+        )
+        _write(layout, client, pair)
+    if not _exists(layout, node):
+        _write(layout, node, make_server_certificate(authority, (node, "127.0.0.1"), now, _LIFETIME))
+
+
+def node_client(node: str) -> str:
+    """The name under which a node's client certificate is kept."""
+    return f"{node}-client"
 
 
 def _exists(layout: StateLayout, name: str) -> bool:

@@ -121,14 +121,24 @@ def send_signal_to_all(record: ProcessRecord, number: signal.Signals) -> bool:
 
 
 def family(record: ProcessRecord) -> list[psutil.Process]:
-    """The process and its children, the one that does the work last; nothing when it no longer runs."""
+    """The process and its children, the one that does the work last; nothing when it no longer runs.
+
+    Children with a session of their own are not counted: a process node's containers live on without it.
+    """
     process = _identify(record)
     if process is None:
         return []
     try:
-        return [process, *process.children(recursive=True)]
+        return [process, *(child for child in process.children(recursive=True) if _session(child) == record.pid)]
     except psutil.NoSuchProcess:
         return []
+
+
+def _session(process: psutil.Process) -> int | None:
+    try:
+        return os.getsid(process.pid)
+    except ProcessLookupError:
+        return None
 
 
 def await_gone(members: Iterable[psutil.Process], seconds: float) -> None:

@@ -9,15 +9,15 @@ import yaml
 from muster_local import bootstrap, nodes
 from muster_local import instance as records
 from muster_local.api_client import ApiClient
-from muster_local.components import CLIENTS, FOUNDATION, SERVICES, Component, component_of
-from muster_local.credentials import ADMIN, ensure_static_tokens
+from muster_local.components import CLIENTS, FOUNDATION, SERVICES, Component, component_of, is_process_node
+from muster_local.credentials import ADMIN, ensure_static_tokens, write_certificate_kubeconfig
 from muster_local.errors import LocalError
 from muster_local.instance import Instance
 from muster_local.kwok import kwok_config
 from muster_local.launcher import await_launched, is_available, launch, runs
 from muster_local.layout import StateLayout
 from muster_local.manifests import cluster_objects, manifest_root, scheduler_config
-from muster_local.pki import ensure_pki
+from muster_local.pki import ensure_node_certificates, ensure_pki, node_client
 from muster_local.progress import Progress
 from muster_local.scheduler_config import local_scheduler_config
 from muster_local.secure_files import write_private
@@ -62,6 +62,26 @@ class Startup:
         if runs(Component.WEBHOOK, self._instance):
             await_trust(client, documents)
         self._add_nodes(client)
+        self._start_process_nodes(client, overrides)
+
+    def _start_process_nodes(self, client: ApiClient, overrides: Overrides) -> None:
+        wanted = self._instance.options.process_node_names
+        nodes.remove_process_nodes_except(client, self._kept_process_nodes())
+        if not wanted:
+            return
+
+        def start() -> None:
+            for name in wanted:
+                if not runs(name, self._instance):
+                    self._launch_one(name, overrides.get(name))
+            for name in wanted:
+                await_launched(name, self._instance, self._layout)
+
+        self._progress.step(f"{len(wanted)} process nodes", start)
+
+    def _kept_process_nodes(self) -> set[str]:
+        further = {name for name in self._instance.processes if is_process_node(name) and runs(name, self._instance)}
+        return further | set(self._instance.options.process_node_names)
 
     def _add_nodes(self, client: ApiClient) -> None:
         options = self._instance.options
@@ -122,6 +142,10 @@ class Startup:
                 self._launch_one(component, overrides.get(component))
 
     def _launch_one(self, name: str, overrides: Mapping[str, str] | None) -> None:
+        if is_process_node(name):
+            ensure_node_certificates(self._layout, name)
+            server = self._instance.url(Component.API_SERVER)
+            write_certificate_kubeconfig(self._layout, name, node_client(name), server)
         launch(name, self._instance, self._layout, overrides)
         # At once: whoever kills this command now must still be able to end what it has started.
         records.save(self._layout, self._instance)

@@ -48,6 +48,7 @@ class ClusterStatus(msgspec.Struct, frozen=True, rename="camel"):
 def read_status(layout: StateLayout, instance: Instance) -> ClusterStatus:
     """Asks the processes and the API server."""
     wanted = [str(component) for component in START_ORDER if instance.options.wants(component)]
+    wanted += instance.options.process_node_names
     further = [name for name in instance.processes if name not in wanted]
     return ClusterStatus(
         kubeconfig=str(layout.kubeconfig("admin")),
@@ -68,7 +69,7 @@ def _count_nodes(layout: StateLayout, instance: Instance) -> NodeCounts:
         return NodeCounts(simulated=0, process=0)
     client = ApiClient.from_kubeconfig(layout.kubeconfig("admin"))
     try:
-        return NodeCounts(simulated=len(nodes.node_names(client)), process=0)
+        return NodeCounts(simulated=len(nodes.node_names(client)), process=len(nodes.process_node_names(client)))
     except (ApiError, ApiUnreachableError):
         return NodeCounts(simulated=0, process=0)
     finally:

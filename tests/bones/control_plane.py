@@ -62,9 +62,18 @@ class Kubectl:
         assert done.returncode != 0, f"kubectl {' '.join(arguments)} went through: {done.stdout}"
         return done.stderr
 
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """The command with whatever outcome it has."""
+        return self._run(arguments, None)
+
+    def line(self, *arguments: str) -> list[str]:
+        """The whole command line, for a test that starts it by itself."""
+        return [self._program, "--kubeconfig", str(self.kubeconfig), *arguments]
+
     def _run(self, arguments: tuple[str, ...], stdin: str | None) -> subprocess.CompletedProcess[str]:
-        command = [self._program, "--kubeconfig", str(self.kubeconfig), *arguments]
-        return subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=60, check=False)
+        return subprocess.run(
+            self.line(*arguments), input=stdin, capture_output=True, text=True, timeout=60, check=False
+        )
 
 
 class Faults:

@@ -1,0 +1,129 @@
+"""From a container of a pod to the process that stands for it; pure but for folders that have to exist."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from decimal import ROUND_CEILING
+from pathlib import Path, PurePosixPath
+from typing import Final
+
+from muster_api.names import PREFIX
+from muster_api.quantities import parse_quantity
+from muster_local.process_node.environment import ConfigurationError, expand
+from muster_local.process_node.folders import NodeFolders
+from muster_local.process_node.images import ImageEntry, command_line, search_path
+from muster_local.process_node.objects import Container, Pod, Volume, VolumeMount
+from muster_local.process_node.supervisor.launch import Isolation, Launch, Mount
+
+JOB_LABEL: Final = f"{PREFIX}job"
+CHECKPOINT_VARIABLE: Final = "MUSTER_CHECKPOINT_DIR"
+HOSTS_PATH: Final = "/etc/hosts"
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What the machine gives to a container besides its spec."""
+
+    folders: NodeFolders
+    isolation: Isolation
+    api_server: tuple[str, int]
+    termination_log: Path
+
+
+def compose_launch(
+    pod: Pod, container: Container, entry: ImageEntry, variables: Mapping[str, str], around: Surroundings
+) -> Launch:
+    """The command, the environment and the mounts of one run."""
+    environment = default_variables(pod, container, entry, around) | dict(variables)
+    argv = command_line(
+        entry,
+        [expand(word, environment) for word in container.command],
+        [expand(word, environment) for word in container.args],
+    )
+    if not argv:
+        raise ConfigurationError("no command specified: this image's environment has no default command")
+    own = around.folders.pod(pod.uid).working_directory(container.name)
+    own.mkdir(parents=True, exist_ok=True)
+    directory = container.working_dir or str(own)
+    isolated = around.isolation is not Isolation.NONE
+    if not isolated and not Path(directory).is_dir():
+        directory = str(own)
+    return Launch(
+        argv=argv,
+        environment=environment,
+        working_directory=directory,
+        hostname=pod.hostname,
+        isolation=around.isolation,
+        mounts=list(container_mounts(pod, container, environment, around)) if isolated else [],
+    )
+
+
+def default_variables(pod: Pod, container: Container, entry: ImageEntry, around: Surroundings) -> dict[str, str]:
+    """Set before the pod's own, which win."""
+    host, port = around.api_server
+    variables = {
+        "PATH": search_path(entry),
+        "HOME": str(around.folders.pod(pod.uid).working_directory(container.name)),
+        "HOSTNAME": pod.hostname,
+        "LANG": "C.UTF-8",
+        "KUBERNETES_SERVICE_HOST": host,
+        "KUBERNETES_SERVICE_PORT": str(port),
+        "KUBERNETES_SERVICE_PORT_HTTPS": str(port),
+        # Pods of one machine meet on its loopback interface.
+        "GLOO_SOCKET_IFNAME": "lo",
+        "NO_PROXY": f"localhost,127.0.0.0/8,{host}",
+    }
+    if threads := _requested_cpus(container):
+        # Nothing limits a process to its share, but libraries that start a thread for each CPU can be asked to.
+        variables["OMP_NUM_THREADS"] = str(threads)
+    if job := job_identity(pod):
+        checkpoints = around.folders.checkpoints(pod.metadata.namespace, job)
+        checkpoints.mkdir(parents=True, exist_ok=True)
+        variables[CHECKPOINT_VARIABLE] = str(checkpoints)
+    return variables | entry.variables
+
+
+def _requested_cpus(container: Container) -> int:
+    amount = container.resources.limits.get("cpu") or container.resources.requests.get("cpu")
+    return int(parse_quantity(amount).to_integral_value(ROUND_CEILING)) if amount else 0
+
+
+def job_identity(pod: Pod) -> str | None:
+    """The uid of the job that the pod belongs to, or the job's name where nobody owns the pod."""
+    name = pod.metadata.labels.get(JOB_LABEL)
+    owner = pod.metadata.controller_owner
+    return owner.uid if name and owner is not None else name
+
+
+def container_mounts(
+    pod: Pod, container: Container, variables: Mapping[str, str], around: Surroundings
+) -> Iterator[Mount]:
+    """The volumes at their paths, the hosts file, and where the container leaves its last words."""
+    folder = around.folders.pod(pod.uid)
+    volumes = {volume.name: volume for volume in pod.spec.volumes}
+    yield Mount(str(folder.hosts), HOSTS_PATH)
+    yield Mount(str(around.termination_log), container.termination_message_path)
+    for mount in container.volume_mounts:
+        volume = volumes.get(mount.name)
+        if volume is not None and volume.is_known:
+            yield _volume_mount(pod, volume, mount, variables, around)
+
+
+def _volume_mount(
+    pod: Pod, volume: Volume, mount: VolumeMount, variables: Mapping[str, str], around: Surroundings
+) -> Mount:
+    claim = volume.persistent_volume_claim
+    source = around.folders.pod(pod.uid).volume(volume.name)
+    if claim is not None:
+        source = around.folders.claim(pod.metadata.namespace, claim.claim_name)
+    below = expand(mount.sub_path_expr, variables) or mount.sub_path
+    if below:
+        if PurePosixPath(below).is_absolute() or ".." in PurePosixPath(below).parts:
+            raise ConfigurationError(f"subPath {below!r} leads out of volume {volume.name}")
+        source /= below
+        if not source.exists():
+            source.mkdir(parents=True)
+    is_written_by_us = claim is None and volume.empty_dir is None
+    read_only = mount.read_only or is_written_by_us or (claim is not None and claim.read_only)
+    return Mount(str(source), mount.mount_path, read_only)
