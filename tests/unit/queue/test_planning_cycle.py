@@ -32,7 +32,7 @@ from muster_queue.controller.timing import Patience
 from muster_queue.controller.workers import Workers
 from muster_queue.controller.world import World
 
-KEY = ("team", "g")
+KEY = ("team", "pods-g")
 
 
 def single(name: str) -> Pod:

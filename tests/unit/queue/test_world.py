@@ -114,7 +114,7 @@ def test_room_is_taken_before_the_write_and_kept_through_other_news(world: World
     gated = events.pod("a")
     world.see_pod(gated)
     world.see_gang(events.gang(GangPhase.PENDING, {}))
-    group = world.groups["team", "g"]
+    group = world.groups["team", "pods-g"]
     world.reserve_slots(group, plan_for(gated, 3))
     assert free(world) == 5
     world.see_gang(events.gang(GangPhase.PENDING, {}))
@@ -167,7 +167,7 @@ def test_an_older_state_and_an_answer_about_a_pod_that_is_gone_change_nothing(wo
     world.lose_pod(bound)
     world.see_pod_answer(events.pod("a", ticket=make_ticket(0)))
     assert world.member("u-a") is None
-    assert ("team", "g") not in world.groups
+    assert ("team", "pods-g") not in world.groups
 
 
 def test_a_namespace_labelled_after_its_pods_wakes_them(events: Events) -> None:
@@ -178,7 +178,7 @@ def test_a_namespace_labelled_after_its_pods_wakes_them(events: Events) -> None:
     world.see_pod(events.pod("s", gang=""))
     woken.clear()
     world.see_namespace(Namespace(metadata=ObjectMeta(name="team", labels={MANAGED_LABEL: "true"})))
-    assert woken == [("team", "g"), "u-s"]
+    assert woken == [("team", "pods-g"), "u-s"]
     assert world.is_managed("team")
 
 
@@ -203,7 +203,7 @@ def test_members_that_have_succeeded_and_gone_are_of_one_try_only(world: World, 
     for pod in pods:
         world.see_pod(pod)
     world.see_gang(events.gang(GangPhase.RUNNING, {}))
-    group = world.groups["team", "g"]
+    group = world.groups["team", "pods-g"]
     world.see_pod(events.pod("a", ticket=make_ticket(0), node="n1", phase="Succeeded"))
     world.lose_pod(pods[0])
     assert group.finished == 1
