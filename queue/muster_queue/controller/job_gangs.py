@@ -85,7 +85,7 @@ def _decide_releasing(
         return Decision(step=CreatePods(template, missing, len(view.plan), released))
     if released is not None:
         return Decision(step=Move(released, "released"))
-    return Decision(report=report, recheck_after=recheck_release(view, patience, now))
+    return Decision(report=report, recheck_after=recheck_release(view, standing.values(), patience, now))
 
 
 def _decide_committed(
