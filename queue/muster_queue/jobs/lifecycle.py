@@ -17,6 +17,7 @@ from muster_api.jobs import AIJob, AIJobStatus, AttemptRecord, Execution, Failur
 from muster_api.names import CANCEL_ANNOTATION, RETRY_ANNOTATION
 from muster_api.phases import GangPhase, JobPhase
 from muster_api.reasons import Reason
+from muster_planner.wording import members_text
 from muster_queue.jobs.failures import UNCOUNTED, AttemptEnd, backoff
 from muster_queue.jobs.telling import told, wall_time
 from muster_queue.jobs.views import GangFacts, JobView
@@ -63,7 +64,7 @@ def decide_job(view: JobView) -> JobDecision:
     if job.status.phase in TERMINAL:
         return _ended(view)
     if view.gang is not None and view.gang.phase is GangPhase.SUCCEEDED:
-        return _finish(view, JobPhase.SUCCEEDED, Reason.FINISHED, f"all {view.gang.size} members have succeeded")
+        return _finish(view, JobPhase.SUCCEEDED, Reason.FINISHED, f"{members_text(view.gang.size)} of {view.gang.size} succeeded")
     if job.metadata.annotations.get(CANCEL_ANNOTATION) == "true":
         return _finish(view, JobPhase.CANCELLED, Reason.CANCELLED, f"cancelled by the annotation {CANCEL_ANNOTATION}")
     if job.spec.suspend:
@@ -234,7 +235,7 @@ def _running(view: JobView, gang: GangFacts) -> JobDecision:
     )
     limit = view.job.spec.timeout_seconds
     recheck = max(0.0, _run_time_left(view, gang, limit)) if limit is not None else None
-    text = f"attempt {gang.attempt} runs with {gang.size} members"
+    text = f"attempt {gang.attempt} runs with {members_text(gang.size)}"
     new = told(view, status, JobPhase.RUNNING, Reason.SCHEDULED, text, ready=f"{gang.running}/{gang.size}")
     return JobDecision(new, recheck_after=recheck)
 
