@@ -33,8 +33,8 @@ def jobs(stage: Stage, judge: JudgeProcess) -> Iterator[JobStage]:
 def test_the_example_of_the_specification_runs_as_it_is(jobs: JobStage) -> None:
     jobs.stage.add_nodes(1)
     jobs.kubectl("-n", jobs.namespace, "apply", "-f", str(EXAMPLES / "aijob.yaml"))
-    job = jobs.wait_phase("inference-job-001", "Running")
-    assert status_of(job)["ready"] == "1/1"
+    jobs.wait_phase("inference-job-001", "Running")
+    jobs.wait("inference-job-001", lambda job: status_of(job).get("ready") == "1/1", what="all members running")
     table = jobs.kubectl("-n", jobs.namespace, "get", "aijobs")
     assert {"PHASE", "READY", "Running", "1/1"} <= set(table.split())
 

@@ -10,13 +10,15 @@ import pytest
 
 from bones.builders import make_node, make_pod
 from bones.gang_views import EPOCH, GANG_ID, make_ticket
+from bones.job_views import make_job
 from muster_api.gangs import Fence, Gang, GangSpec, GangStatus
+from muster_api.jobs import JobResources
 from muster_api.membership import shape_of
 from muster_api.names import GATE, GPU_RESOURCE, MANAGED_LABEL, RELEASE_ANNOTATION
 from muster_api.objects import Namespace, Node, ObjectMeta, Pod
 from muster_api.phases import GangPhase
 from muster_api.plans import Placement, encode_plan
-from muster_api.tickets import Epoch, Ticket, sign, single_gang
+from muster_api.tickets import Epoch, Ticket, TicketError, parse_epoch, sign, single_gang, verify
 from muster_queue.controller.looking import Fitness
 from muster_queue.controller.world import Listeners, World
 
@@ -212,3 +214,35 @@ def test_members_that_have_succeeded_and_gone_are_of_one_try_only(world: World, 
     world.see_pod(events.pod("b", ticket=make_ticket(1), node="n1", phase="Succeeded"))
     world.lose_pod(pods[1])
     assert group.finished == 0
+
+
+def _verified(namespace: str, text: str) -> Ticket | None:
+    try:
+        return verify((KEY,), namespace, text)
+    except TicketError:
+        return None
+
+
+def test_only_a_signed_ticket_makes_a_pod_a_member_of_a_job(world: World) -> None:
+    """Labels and owner references can be written by anybody."""
+    world.read_tickets_again(_verified)
+    owner = {"kind": "AIJob", "name": "train", "uid": "job-uid", "controller": True}
+    for name, key in (("real", KEY), ("forged", b"another key"), ("bare", None)):
+        manifest = make_pod(name, "team", gang="aijob-train", size=3)
+        manifest["metadata"] |= {"uid": f"u-{name}", "resourceVersion": "900", "ownerReferences": [owner]}
+        if key is not None:
+            ticket = Ticket("job-abcdefghijklmnop", parse_epoch("1-1"), 0, "n1")
+            manifest["metadata"]["annotations"][RELEASE_ANNOTATION] = sign(key, "team", ticket)
+        world.see_pod(msgspec.convert(manifest, Pod))
+    assert set(world.groups["team", "aijob-train"].members) == {"u-real"}
+    assert set(world.groups["team", "pods-aijob-train"].members) == {"u-forged", "u-bare"}
+
+
+def test_a_job_says_what_its_slots_ask_for_before_it_has_pods(world: World) -> None:
+    world.see_job(make_job(resources=JobResources(requests={"cpu": "2", GPU_RESOURCE: "1"})))
+    group = world.groups["team", "aijob-train"]
+    template = world.catalog.template(make_job(resources=JobResources(requests={"cpu": "2", GPU_RESOURCE: "1"})))
+    assert world.shapes[template.shape].demand[GPU_RESOURCE] == 1
+    world.lose_job(make_job())
+    assert group.job is None
+    assert ("team", "aijob-train") not in world.groups
