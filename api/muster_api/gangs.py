@@ -74,6 +74,8 @@ class GangStatus(KubernetesStruct, frozen=True, kw_only=True):
     bound: int = 0
     aborts: Aborts | None = None
     committed_at: str | None = None
+    attempt: int = 0
+    """Which attempt of its job this epoch is for, as part of its pods' names; 0 for plain pods."""
     conditions: tuple[Condition, ...] = ()
 
 

@@ -113,6 +113,35 @@ class AIJobSpec(KubernetesStruct, frozen=True, kw_only=True):
     suspend: bool = False
 
 
+class FailureClass(StrEnum):
+    """Why an attempt of a job has ended without success; it decides whether there is another one."""
+
+    EXIT_CODE = "exitCode"
+    OUT_OF_MEMORY = "outOfMemory"
+    PREEMPTED = "preempted"
+    NODE_LOST = "nodeLost"
+    IMAGE = "image"
+    VALIDATION = "validation"
+    TIMEOUT = "timeout"
+    DELETED = "deleted"
+    SUSPENDED = "suspended"
+    CANCELLED = "cancelled"
+    BROKEN = "broken"
+
+
+class AttemptRecord(KubernetesStruct, frozen=True, kw_only=True):
+    """One attempt that is over."""
+
+    number: int
+    failure: FailureClass
+    exit_code: int | None = None
+    member: str = ""
+    """The pod that ended it, where one did."""
+    message: str = ""
+    start_time: str | None = None
+    end_time: str | None = None
+
+
 class AIJobStatus(KubernetesStruct, frozen=True, kw_only=True):
     phase: JobPhase = JobPhase.PENDING
     reason: str = ""
@@ -121,8 +150,14 @@ class AIJobStatus(KubernetesStruct, frozen=True, kw_only=True):
     attempt: int = 0
     gpus: int = 0
     ready: str = ""
+    retries: int = 0
+    """Failed attempts that count against maxRetries."""
+    attempts: tuple[AttemptRecord, ...] = ()
+    queued_time: str | None = None
+    next_attempt_time: str | None = None
     start_time: str | None = None
     completion_time: str | None = None
+    observed_retry: str = ""
     conditions: tuple[Condition, ...] = ()
 
 

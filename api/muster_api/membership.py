@@ -14,10 +14,12 @@ from muster_api.names import (
     GATE,
     MIRROR_ANNOTATION,
     PRIORITY_ANNOTATION,
+    RELEASE_ANNOTATION,
 )
 from muster_api.objects import Container, Pod
 from muster_api.priorities import NORMAL, PriorityError, parse_priority, priority_of_class
 from muster_api.quantities import resource_units
+from muster_api.tickets import names_job
 
 LARGEST_GANG = 100_000
 
@@ -125,8 +127,12 @@ def demand(pod: Pod) -> dict[str, int]:
 
 
 def shape_of(pod: Pod) -> str:
-    """A short hash of all that decides where the pod may go: members of one shape can take each other's slots."""
-    affinity = pod.spec.affinity
+    """A short hash of all that decides where the pod may go: members of one shape can take each other's slots.
+
+    The pin that a job's pod is born with says where its slot is, not what it is like: it counts for nothing.
+    """
+    is_pinned = names_job(pod.metadata.annotations.get(RELEASE_ANNOTATION, ""))
+    affinity = None if is_pinned else pod.spec.affinity
     deciding = (
         sorted(demand(pod).items()),
         sorted(pod.spec.node_selector.items()),

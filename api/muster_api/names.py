@@ -46,9 +46,29 @@ WEBHOOK_TLS_OBJECT: Final = "muster-webhook-tls"
 PLACEMENT_TERM: Final = "default"
 
 PLAIN_GANG_PREFIX: Final = "pods-"
+JOB_GANG_PREFIX: Final = "aijob-"
+"""Of the Gang object of an AIJob, and of the gang label of its pods."""
+
+JOB_LABEL: Final = f"{PREFIX}job"
+ATTEMPT_LABEL: Final = f"{PREFIX}attempt"
+ORDINAL_LABEL: Final = f"{PREFIX}ordinal"
+CANCEL_ANNOTATION: Final = f"{PREFIX}cancel"
+"""On an AIJob, with the value "true": it ends now and for good."""
+
+RETRY_ANNOTATION: Final = f"{PREFIX}retry"
+"""On an AIJob that has failed: each new value begins it anew, with all its retries."""
+
+SIMULATE_PREFIX: Final = f"{PREFIX}simulate-"
+"""Annotations that a simulated node plays: from an AIJob they are handed on to its pods."""
+
 MIRROR_ANNOTATION: Final = "kubernetes.io/config.mirror"
 
 
 def gang_object_name(label: str) -> str:
     """The Gang object that stands for the plain pods carrying this gang label."""
     return f"{PLAIN_GANG_PREFIX}{label}"
+
+
+def job_gang_name(job: str) -> str:
+    """The Gang object of an AIJob, which is also its pods' gang label."""
+    return f"{JOB_GANG_PREFIX}{job}"

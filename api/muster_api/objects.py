@@ -148,9 +148,31 @@ class Condition(KubernetesStruct, frozen=True, kw_only=True):
     observed_generation: int = 0
 
 
+class ContainerTerminated(KubernetesStruct, frozen=True, kw_only=True):
+    exit_code: int = 0
+    reason: str = ""
+    message: str = ""
+
+
+class ContainerWaiting(KubernetesStruct, frozen=True, kw_only=True):
+    reason: str = ""
+    message: str = ""
+
+
+class ContainerState(KubernetesStruct, frozen=True, kw_only=True):
+    terminated: ContainerTerminated | None = None
+    waiting: ContainerWaiting | None = None
+
+
+class ContainerStatus(KubernetesStruct, frozen=True, kw_only=True):
+    state: ContainerState = ContainerState()
+
+
 class PodStatus(KubernetesStruct, frozen=True, kw_only=True):
     phase: str = "Pending"
     reason: str = ""
+    message: str = ""
+    container_statuses: tuple[ContainerStatus, ...] = ()
     conditions: tuple[Condition, ...] = ()
     nominated_node_name: str = ""
 

@@ -55,6 +55,9 @@ COVER_PHASES: Final = frozenset({GangPhase.RESERVED, GangPhase.RELEASED})
 COMMITTED_PHASES: Final = frozenset({GangPhase.COMMITTED, GangPhase.RUNNING})
 """Phases in which a member with a valid ticket binds without waiting at the barrier."""
 
+ENDED_PHASES: Final = frozenset({GangPhase.PENDING, GangPhase.SUCCEEDED, GangPhase.FAILED})
+"""Phases in which a gang takes nothing of anybody's limits."""
+
 
 def may_move(source: GangPhase, target: GangPhase) -> bool:
     """Whether the release protocol allows this step; staying in a phase is no step and always allowed."""

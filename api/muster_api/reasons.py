@@ -36,6 +36,23 @@ class Reason(StrEnum):
     GANG_BROKEN = "GangBroken"
     PREEMPTED = "Preempted"
     INVALID = "Invalid"
+    QUEUE_LIMIT = "QueueLimit"
+    CLUSTER_LIMIT = "ClusterLimit"
+    QUEUE_NOT_FOUND = "QueueNotFound"
+    CLUSTER_NOT_FOUND = "ClusterNotFound"
+    NAMESPACE_NOT_MANAGED = "NamespaceNotManaged"
+    POOL_MISSING = "PoolMissing"
+    NAME_TAKEN = "NameTaken"
+    SUSPENDED = "Suspended"
+    CANCELLED = "Cancelled"
+    JOB_DELETED = "JobDeleted"
+    QUEUE_TIMEOUT = "QueueTimeout"
+    RUN_TIMEOUT = "RunTimeout"
+    OUT_OF_MEMORY = "OutOfMemory"
+    IMAGE_PULL = "ImagePull"
+    VALIDATION = "Validation"
+    RETRIES_EXHAUSTED = "RetriesExhausted"
+    RETRY_REQUESTED = "RetryRequested"
 
 
 PERMANENT: frozenset[Reason] = frozenset(

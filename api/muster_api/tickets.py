@@ -17,6 +17,8 @@ _VERSION: Final = "v1"
 _MAC_LENGTH: Final = 43
 _LONGEST: Final = 512
 SINGLE_PREFIX: Final = "pod-"
+JOB_PREFIX: Final = "job-"
+"""Of the gang ids of jobs: whose ticket names such a gang was made by Muster itself, since nobody else can sign."""
 
 
 class TicketError(ValueError):
@@ -50,11 +52,21 @@ class Ticket(msgspec.Struct, frozen=True, gc=False):
         """Whether it stands alone, for a pod without a Gang object."""
         return self.gang.startswith(SINGLE_PREFIX)
 
+    @property
+    def is_of_job(self) -> bool:
+        """Whether it is for a pod that Muster has made for a job of its own."""
+        return self.gang.startswith(JOB_PREFIX)
+
 
 def parse_epoch(text: str) -> Epoch:
     """Read "<term>-<count>"; raises TicketError."""
     term, _, count = text.partition("-")
     return Epoch(_whole(term, "epoch"), _whole(count, "epoch"))
+
+
+def names_job(text: str) -> bool:
+    """Whether a ticket's text, unread, is for a pod of a job."""
+    return text.startswith(f"{_VERSION}.{JOB_PREFIX}")
 
 
 def single_gang(uid: str) -> str:

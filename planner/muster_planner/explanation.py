@@ -20,6 +20,11 @@ def explain_held(request: GangRequest, policy: Policy, now: float) -> Explanatio
     return _explanation(request, verdict) if verdict else None
 
 
+def explain_limit(request: GangRequest, verdict: Verdict) -> Explanation:
+    """A limit stands in its way, room or not."""
+    return _explanation(request, verdict)
+
+
 def explain_unplaced(snapshot: Snapshot, request: GangRequest, policy: Policy, now: float) -> Explanation:
     """Why a gang that was tried has no place in this room."""
     largest = largest_first(request.groups, policy)

@@ -91,12 +91,13 @@ def reservation_of(snapshot: Snapshot, request: GangRequest, attempt: Attempt) -
 
 
 def _tries(request: GangRequest, masks: Sequence[Mask], policy: Policy) -> Iterator[tuple[list[int], Strategy]]:
+    chosen = request.strategy or policy.strategy
     if len(request.groups) == 1:
-        yield [0], policy.strategy
+        yield [0], chosen
         return
     largest = largest_first(request.groups, policy)
     choosiest = sorted(largest, key=lambda position: int(masks[position].sum()))
-    for strategy in dict.fromkeys((policy.strategy, Strategy.BINPACK)):
+    for strategy in dict.fromkeys((chosen, Strategy.BINPACK)):
         yield largest, strategy
         yield choosiest, strategy
         if request.minimum < request.members:

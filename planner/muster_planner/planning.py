@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
-from typing import TypeAlias
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import Final, TypeAlias
 
-from muster_planner.explanation import explain_held, explain_unplaced
+from muster_planner.explanation import explain_held, explain_limit, explain_unplaced
+from muster_planner.limits import Ledger, Limit, LimitKey
 from muster_planner.placement import best_attempt, reservation_of
 from muster_planner.policy import Policy
 from muster_planner.request import GangRequest, MemberGroup, order_of
@@ -14,10 +16,28 @@ from muster_planner.reservation import Explanation, Plan, Reservation
 from muster_planner.retry import excluded_nodes, next_change
 from muster_planner.snapshot import Snapshot
 
+NO_LIMITS: Final[Mapping[LimitKey, Limit]] = MappingProxyType({})
+
 _Likeness: TypeAlias = tuple[tuple[MemberGroup, ...], int, frozenset[str]]
 
 
-def plan(snapshot: Snapshot, requests: Iterable[GangRequest], policy: Policy, now: float) -> Plan:
+@dataclass(slots=True)
+class _Placed:
+    """What is reserved, the room after it, who got none, and whom a limit kept from being tried."""
+
+    left: Snapshot
+    reservations: list[Reservation] = field(default_factory=list)
+    unplaced: list[GangRequest] = field(default_factory=list)
+    limited: dict[int, Explanation] = field(default_factory=dict)
+
+
+def plan(
+    snapshot: Snapshot,
+    requests: Iterable[GangRequest],
+    policy: Policy,
+    now: float,
+    limits: Mapping[LimitKey, Limit] = NO_LIMITS,
+) -> Plan:
     """Place every gang that fits, best first; explain each one that does not.
 
     A gang that does not fit is passed over and later ones may go. `now` is of the monotonic clock that the requests'
@@ -26,37 +46,38 @@ def plan(snapshot: Snapshot, requests: Iterable[GangRequest], policy: Policy, no
     ordered = sorted(requests, key=order_of)
     held = [explain_held(request, policy, now) for request in ordered]
     ready = [request for request, explanation in zip(ordered, held, strict=True) if explanation is None]
-    reservations, left, unplaced = _place_all(snapshot, ready, policy, now)
-    waiting = _explain_all(left, unplaced, policy, now)
+    placed = _place_all(snapshot, ready, policy, now, Ledger(limits))
+    waiting = _explain_all(placed.left, placed.unplaced, policy, now) | placed.limited
     explanations = [explanation or waiting.get(id(request)) for request, explanation in zip(ordered, held, strict=True)]
     changes = (next_change(request.taught, now) for request in ordered)
     return Plan(
-        tuple(reservations),
+        tuple(placed.reservations),
         tuple(explanation for explanation in explanations if explanation is not None),
         retry_at=min((moment for moment in changes if moment is not None), default=None),
     )
 
 
 def _place_all(
-    snapshot: Snapshot, ordered: Sequence[GangRequest], policy: Policy, now: float
-) -> tuple[list[Reservation], Snapshot, list[GangRequest]]:
-    """What is reserved, the snapshot after it, and who got nothing.
-
-    Room only shrinks on the way, so a gang just like one that did not fit is passed over without another look.
-    """
-    reservations: list[Reservation] = []
-    unplaced: list[GangRequest] = []
+    snapshot: Snapshot, ordered: Sequence[GangRequest], policy: Policy, now: float, ledger: Ledger
+) -> _Placed:
+    """Room only shrinks on the way, so a gang just like one that did not fit is passed over without another look."""
+    placed = _Placed(snapshot)
     hopeless: set[_Likeness] = set()
     for request in ordered:
+        limited = ledger.verdict(request.charges)
+        if limited is not None:
+            placed.limited[id(request)] = explain_limit(request, limited)
+            continue
         likeness = _likeness(request, now)
-        attempt = None if likeness in hopeless else best_attempt(snapshot, request, policy, now)
+        attempt = None if likeness in hopeless else best_attempt(placed.left, request, policy, now)
         if attempt is not None and attempt.members >= max(1, request.minimum):
-            reservations.append(reservation_of(snapshot, request, attempt))
-            snapshot = replace(snapshot, free=attempt.free)
+            placed.reservations.append(reservation_of(placed.left, request, attempt))
+            placed.left = replace(placed.left, free=attempt.free)
+            ledger.take(request.charges)
         else:
             hopeless.add(likeness)
-            unplaced.append(request)
-    return reservations, snapshot, unplaced
+            placed.unplaced.append(request)
+    return placed
 
 
 def _explain_all(left: Snapshot, unplaced: Sequence[GangRequest], policy: Policy, now: float) -> dict[int, Explanation]:

@@ -14,6 +14,8 @@ from muster_api.membership import demand as demand_of
 from muster_api.membership import shape_of
 from muster_api.names import BIND_MARKER, MEMBER_MARKER
 from muster_api.objects import NodeSelector, Pod, Toleration
+from muster_planner.limits import Charge
+from muster_planner.policy import Strategy
 from muster_planner.retry import NOTHING_LEARNT, Lesson
 
 GangKey: TypeAlias = tuple[str, str]
@@ -77,6 +79,10 @@ class GangRequest:
     minimum: int
     taught: Lesson = NOTHING_LEARNT
     unsupported: str | None = None
+    charges: tuple[Charge, ...] = ()
+    """What it takes of limits that it shares with others."""
+    strategy: Strategy | None = None
+    """How its nodes are chosen; None: as the policy says."""
 
     @property
     def members(self) -> int:

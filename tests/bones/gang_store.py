@@ -18,8 +18,11 @@ from muster_kube.events import EventRecorder
 from muster_kube.session import ApiSession
 from muster_kube.writer import Writer
 from muster_queue.controller.gang_writer import GangWriter
+from muster_queue.controller.job_performing import JobHands, JobPerformer
+from muster_queue.controller.job_writer import JobWriter
 from muster_queue.controller.metrics import Metrics
 from muster_queue.controller.performing import Hands
+from muster_queue.controller.pod_maker import PodMaker
 from muster_queue.controller.reporting import Reporter
 from muster_queue.controller.ticket_writer import TicketWriter
 from muster_queue.controller.world import World
@@ -94,12 +97,16 @@ def make_hands(store: GangStore, clock: ManualClock | None = None) -> Hands:
         store.put(make_gang())
     assert store.gang is not None
     world.see_gang(store.gang)
+    gangs, metrics = GangWriter(NO_SESSION, store, lambda: True), Metrics(CollectorRegistry())
+    reporter = Reporter(EventRecorder(store, "tests", clock=clock))
+    makers = JobHands(jobs=JobWriter(store, lambda: True), pods=PodMaker(store, lambda: b"key", lambda: True))
     return Hands(
         world=world,
-        gangs=GangWriter(NO_SESSION, store, lambda: True),
+        gangs=gangs,
         tickets=TicketWriter(store, lambda: b"key", lambda pod: None, lambda: True),
         pods=store,
-        reporter=Reporter(EventRecorder(store, "tests", clock=clock)),
-        metrics=Metrics(CollectorRegistry()),
+        reporter=reporter,
+        metrics=metrics,
         clock=clock,
+        jobs=JobPerformer(world, gangs, makers, reporter, metrics, clock),
     )

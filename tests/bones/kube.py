@@ -26,6 +26,7 @@ _PREFIXES = {
     "pods": ("api/v1", True),
     "secrets": ("api/v1", True),
     "serviceaccounts": ("api/v1", True),
+    "services": ("api/v1", True),
     "events": ("api/v1", True),
     "jobs": ("apis/batch/v1", True),
     "deployments": ("apis/apps/v1", True),
@@ -34,6 +35,8 @@ _PREFIXES = {
     "gangs": ("apis/aiplatform.example.com/v1alpha1", True),
     "placementterms": ("apis/aiplatform.example.com/v1alpha1", False),
     "aijobs": ("apis/aiplatform.example.com/v1alpha1", True),
+    "aijobqueues": ("apis/aiplatform.example.com/v1alpha1", True),
+    "computeclusters": ("apis/aiplatform.example.com/v1alpha1", False),
     "mutatingwebhookconfigurations": ("apis/admissionregistration.k8s.io/v1", False),
     "poddisruptionbudgets": ("apis/policy/v1", True),
 }
@@ -43,6 +46,9 @@ PLURALS = {
     "Pod": "pods",
     "Job": "jobs",
     "Gang": "gangs",
+    "AIJob": "aijobs",
+    "AIJobQueue": "aijobqueues",
+    "ComputeCluster": "computeclusters",
     "PriorityClass": "priorityclasses",
     "PodDisruptionBudget": "poddisruptionbudgets",
 }

@@ -117,6 +117,7 @@ class Stage:
     def clear(self) -> None:
         """Delete all pods, and wait until they hold no room any more."""
         for namespace in self._namespaces:
+            self.kube.delete_all("aijobs", namespace)
             self.kube.delete_all("jobs", namespace)
             self._release_finalizers(namespace)
             self.kube.delete_all("pods", namespace)

@@ -87,7 +87,7 @@ def _check_return(world: World, before: GangRecord, after: GangRecord, findings:
     if before.epoch == after.epoch:
         message = f"left {before.phase} for Pending and kept epoch {after.epoch}"
         findings.add("epoch", _about(after), after.version, message)
-    membership = world.memberships.get((after.namespace, after.name.removeprefix("pods-")))
+    membership = world.memberships.get((after.namespace, after.name))
     for pod in membership.pods.values() if membership else ():
         ticket = parse_ticket(pod.release)
         if pod.node and ticket and (ticket.gang, ticket.epoch) == (before.identity, before.epoch):

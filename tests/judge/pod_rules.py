@@ -31,7 +31,7 @@ def _remember(world: World, before: PodRecord | None, record: PodRecord, *, gone
         world.pods[record.uid] = record
     if not record.gang:
         return
-    membership = world.memberships.setdefault((record.namespace, record.gang), Membership())
+    membership = world.memberships.setdefault((record.namespace, record.gang_name), Membership())
     membership.take(before, record, gone=gone)
 
 

@@ -70,6 +70,11 @@ class PodRecord(Record, tag="pod"):
     digest: str = ""
     """Of everything that only the pod's owner may change."""
 
+    @property
+    def gang_name(self) -> str:
+        """Its Gang object: that of its job for a pod that Muster has made for one, else that of its label."""
+        return self.gang if self.release.startswith("v1.job-") else f"pods-{self.gang}"
+
 
 class Gap(Record, tag="gap"):
     """The watch could not be resumed; if anything has changed meanwhile, how is unknown, and no verdict is clean."""

@@ -14,10 +14,10 @@ def note_partial(world: World, key: Key, seconds: float, findings: Findings, lim
     membership = world.memberships.get(key)
     if membership is None:
         return
-    minimum = membership.minimum(world.gangs.get((key[0], f"pods-{key[1]}")))
+    minimum = membership.minimum(world.gangs.get(key))
     if minimum and membership.counted >= minimum and membership.whole_seconds is None:
         membership.whole_seconds = seconds
-    partial = membership.counted > 0 and membership.counted + membership.finished < minimum
+    partial = membership.live > 0 and membership.counted + membership.finished < minimum
     if partial and membership.partial_since is None:
         membership.partial_since = membership.still_since = seconds
         membership.still_at = membership.counted
@@ -49,7 +49,7 @@ def judge_rest(world: World, findings: Findings) -> None:
 def _judge_running(world: World, gang: Incarnation, findings: Findings) -> None:
     record = gang.last
     about = f"gang {record.namespace}/{record.name}"
-    membership = world.memberships.get((record.namespace, record.name.removeprefix("pods-")), Membership())
+    membership = world.memberships.get((record.namespace, record.name), Membership())
     pods = [pod for pod in membership.pods.values() if pod.node and pod.phase not in FINISHED]
     running: dict[int, str] = {}
     for pod in pods:

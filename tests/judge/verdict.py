@@ -63,13 +63,11 @@ def _follow(world: World, record: History, findings: Findings, partial_limit: fl
             world.allocatable[record.name] = record.gpus
         case GangRecord():
             follow_gang(world, record, findings)
-            if record.name.startswith("pods-"):
-                key = (record.namespace, record.name.removeprefix("pods-"))
-                note_partial(world, key, record.seconds, findings, partial_limit)
+            note_partial(world, (record.namespace, record.name), record.seconds, findings, partial_limit)
         case PodRecord():
             follow_pod(world, record, findings)
             if record.gang:
-                note_partial(world, (record.namespace, record.gang), record.seconds, findings, partial_limit)
+                note_partial(world, (record.namespace, record.gang_name), record.seconds, findings, partial_limit)
         case _:
             raise TypeError(f"nobody judges {record!r}")
 
@@ -88,17 +86,13 @@ def _verdict(world: World, findings: Findings, gaps: list[Gap]) -> Verdict:
         },
         longest_partial_seconds=round(max((one.longest_partial for one in memberships), default=0.0), 3),
         longest_standstill_seconds=round(max((one.longest_standstill for one in memberships), default=0.0), 3),
-        gangs={f"{key[0]}/{key[1]}": _summary(world, key) for key in world.memberships},
+        gangs={f"{key[0]}/{key[1].removeprefix('pods-')}": _summary(world, key) for key in world.memberships},
     )
 
 
 def _summary(world: World, key: tuple[str, str]) -> dict[str, Any]:
     membership = world.memberships[key]
-    commits = sum(
-        gang.commits
-        for gang in world.gangs_seen.values()
-        if (gang.last.namespace, gang.last.name) == (key[0], f"pods-{key[1]}")
-    )
+    commits = sum(gang.commits for gang in world.gangs_seen.values() if (gang.last.namespace, gang.last.name) == key)
     first, whole = membership.first_seconds, membership.whole_seconds
     return {
         "commits": commits,

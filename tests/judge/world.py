@@ -63,11 +63,13 @@ class Incarnation:
 
 @dataclass
 class Membership:
-    """The pods that carry one gang label in one namespace, and how long too few of them stood bound."""
+    """The pods of one Gang, and how long too few of them stood bound."""
 
     pods: dict[str, PodRecord] = field(default_factory=dict)
     counted: int = 0
-    """Members that are bound, alive and staying."""
+    """Members that are bound and staying, those that succeeded among them."""
+    live: int = 0
+    """Those of them that still run: where nobody does, nothing stands in part."""
     finished: int = 0
     """Members that succeeded and are gone: done, not missing."""
     first_seconds: float | None = None
@@ -83,6 +85,7 @@ class Membership:
         if self.first_seconds is None:
             self.first_seconds = after.seconds
         self.counted += int(not gone and _counts(after)) - int(before is not None and _counts(before))
+        self.live += int(not gone and _lives(after)) - int(before is not None and _lives(before))
         if not gone:
             self.pods[after.uid] = after
             return
@@ -104,6 +107,10 @@ def _counts(pod: PodRecord) -> bool:
     return bool(pod.node) and pod.phase != "Failed" and not pod.deleting
 
 
+def _lives(pod: PodRecord) -> bool:
+    return _counts(pod) and pod.phase not in FINISHED
+
+
 @dataclass
 class World:
     """Everything that the rules look at; nodes count the GPUs that bound pods hold until they end or are gone."""
@@ -119,7 +126,7 @@ class World:
     memberships: dict[tuple[str, str], Membership] = field(default_factory=dict)
 
     def gang_of(self, pod: PodRecord) -> Incarnation | None:
-        return self.gangs.get((pod.namespace, f"pods-{pod.gang}")) if pod.gang else None
+        return self.gangs.get((pod.namespace, pod.gang_name)) if pod.gang else None
 
     def settle_gpus(self, before: PodRecord | None, after: PodRecord | None) -> None:
         for pod, sign in ((before, -1), (after, 1)):

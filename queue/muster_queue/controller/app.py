@@ -10,6 +10,7 @@ import structlog
 from prometheus_client import CollectorRegistry
 
 from muster_api.gangs import Gang, PlacementTerm
+from muster_api.jobs import AIJob, AIJobQueue, ComputeCluster
 from muster_api.names import RELEASE_KEY_OBJECT
 from muster_api.objects import Namespace, Node, Pod, Secret
 from muster_kube.clock import Clock, SystemClock
@@ -19,16 +20,29 @@ from muster_kube.metrics import ReflectorCollector
 from muster_kube.probes import Probes
 from muster_kube.process import settle_garbage
 from muster_kube.reflector import Reflector
-from muster_kube.resources import GANGS, NAMESPACES, NODES, PLACEMENT_TERMS, PODS, SECRETS
+from muster_kube.resources import (
+    AIJOB_QUEUES,
+    AIJOBS,
+    COMPUTE_CLUSTERS,
+    GANGS,
+    NAMESPACES,
+    NODES,
+    PLACEMENT_TERMS,
+    PODS,
+    SECRETS,
+)
 from muster_kube.serve import HttpServer
 from muster_kube.session import ApiSession
 from muster_kube.supervision import Supervisor
 from muster_kube.writer import Writer
 from muster_queue.controller.census import census_of
 from muster_queue.controller.gang_writer import GangWriter, LostFenceError
+from muster_queue.controller.job_performing import JobHands, JobPerformer
+from muster_queue.controller.job_writer import JobWriter
 from muster_queue.controller.loop import Leader, Rules
 from muster_queue.controller.metrics import GangCollector, Metrics
 from muster_queue.controller.performing import Hands
+from muster_queue.controller.pod_maker import PodMaker
 from muster_queue.controller.release_key import ReleaseKey
 from muster_queue.controller.reporting import Reporter
 from muster_queue.controller.settings import ControllerSettings
@@ -51,6 +65,9 @@ class Reflectors:
     namespaces: Reflector[Namespace]
     terms: Reflector[PlacementTerm]
     keys: Reflector[Secret]
+    jobs: Reflector[AIJob]
+    queues: Reflector[AIJobQueue]
+    clusters: Reflector[ComputeCluster]
 
     @classmethod
     def make(cls, session: ApiSession, namespace: str) -> Reflectors:
@@ -62,10 +79,14 @@ class Reflectors:
             namespaces=Reflector(session, NAMESPACES, Namespace),
             terms=Reflector(session, PLACEMENT_TERMS, PlacementTerm),
             keys=Reflector(session, secret, Secret),
+            jobs=Reflector(session, AIJOBS, AIJob),
+            queues=Reflector(session, AIJOB_QUEUES, AIJobQueue),
+            clusters=Reflector(session, COMPUTE_CLUSTERS, ComputeCluster),
         )
 
     def all(self) -> list[Reflector[Any]]:
-        return [self.keys, self.namespaces, self.nodes, self.terms, self.gangs, self.pods]
+        parts: list[Reflector[Any]] = [self.keys, self.namespaces, self.nodes, self.terms, self.queues, self.clusters]
+        return [*parts, self.jobs, self.gangs, self.pods]
 
     def feed(self, world: World, key: ReleaseKey) -> None:
         """Everything they hear goes into the world."""
@@ -73,6 +94,9 @@ class Reflectors:
         self.namespaces.subscribe(world.see_namespace, lambda _, new: world.see_namespace(new), world.lose_namespace)
         self.nodes.subscribe(world.see_node, lambda _, new: world.see_node(new), world.lose_node)
         self.terms.subscribe(world.see_fence, lambda _, new: world.see_fence(new))
+        self.queues.subscribe(world.see_queue, lambda _, new: world.see_queue(new), world.lose_queue)
+        self.clusters.subscribe(world.see_cluster, lambda _, new: world.see_cluster(new), world.lose_cluster)
+        self.jobs.subscribe(world.see_job, lambda _, new: world.see_job(new), world.lose_job)
         self.gangs.subscribe(world.see_gang, lambda _, new: world.see_gang(new), world.lose_gang)
         self.pods.subscribe(world.see_pod, lambda _, new: world.see_pod(new), world.lose_pod)
 
@@ -81,7 +105,9 @@ class Reflectors:
 
     def oldest(self) -> float:
         """Age of the stalest cache that planning rests on."""
-        return max(reflector.staleness() for reflector in (self.pods, self.nodes, self.gangs, self.namespaces))
+        return max(
+            reflector.staleness() for reflector in (self.pods, self.nodes, self.gangs, self.namespaces, self.jobs)
+        )
 
 
 class Controller:
@@ -108,14 +134,20 @@ class Controller:
         self._elector = LeaderElector(lease_writer, self._lease_settings(), clock)
         self._recorder = EventRecorder(Writer(session, concurrency=4), "muster-controller", clock=clock)
         writer = Writer(session, concurrency=32)
+        gangs, reporter = GangWriter(session, writer, self._is_leader), Reporter(self._recorder)
+        makers = JobHands(
+            jobs=JobWriter(writer, self._is_leader),
+            pods=PodMaker(writer, self._key.current, self._is_leader),
+        )
         self._hands = Hands(
             world=self._world,
-            gangs=GangWriter(session, writer, self._is_leader),
+            gangs=gangs,
             tickets=TicketWriter(writer, self._key.current, self._world.see_pod_answer, self._is_leader),
             pods=Writer(session, concurrency=16),
-            reporter=Reporter(self._recorder),
+            reporter=reporter,
             metrics=self._metrics,
             clock=clock,
+            jobs=JobPerformer(self._world, gangs, makers, reporter, self._metrics, clock),
         )
         self._probes = Probes(self._unready, registry)
 

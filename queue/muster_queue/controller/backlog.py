@@ -8,12 +8,15 @@ from dataclasses import dataclass
 
 from muster_api.gangs import Gang
 from muster_api.plans import Placement
+from muster_planner.policy import Strategy
 from muster_planner.request import GangRequest, MemberGroup
 from muster_planner.reservation import Reservation
 from muster_planner.retry import Lesson
 from muster_queue.controller.groups import GroupKey
 from muster_queue.controller.members import Member
 from muster_queue.controller.world import Shape
+from muster_queue.jobs.limits import charges_of
+from muster_queue.jobs.templates import JobTemplate
 
 Shapes = Mapping[str, Shape]
 
@@ -103,6 +106,23 @@ def gang_request(gang: Gang, members: Iterable[Member], shapes: Shapes, lesson: 
         groups=groups_of(members, shapes),
         minimum=gang.spec.min_members,
         taught=lesson,
+    )
+
+
+def job_request(gang: Gang, template: JobTemplate, shapes: Shapes, lesson: Lesson) -> GangRequest:
+    """All members that a job is to have, none of which exists yet, with what it takes of its queue and cluster."""
+    metadata, shape = gang.metadata, shapes[template.shape]
+    chosen = template.job.spec.strategy
+    return GangRequest(
+        key=(metadata.namespace, metadata.name),
+        uid=metadata.uid,
+        priority=gang.spec.priority,
+        created=template.job.metadata.creation_timestamp or "",
+        groups=(MemberGroup(template.shape, shape.demand, shape.constraints, template.members),),
+        minimum=gang.spec.min_members,
+        taught=lesson,
+        charges=charges_of(template),
+        strategy=Strategy(chosen.value) if chosen is not None else None,
     )
 
 

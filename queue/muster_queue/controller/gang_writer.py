@@ -13,7 +13,8 @@ import msgspec
 import structlog
 
 from muster_api.gangs import Fence, Gang, GangStatus, PlacementTerm
-from muster_api.names import GROUP, PLACEMENT_TERM, VERSION, gang_object_name
+from muster_api.names import GROUP, PLACEMENT_TERM, VERSION, gang_object_name, job_gang_name
+from muster_api.tickets import JOB_PREFIX
 from muster_kube.backoff import Backoff
 from muster_kube.errors import AlreadyExists, AmbiguousWrite, Conflict, NotFound, TooManyRequests, Unavailable
 from muster_kube.resources import GANGS, PLACEMENT_TERMS
@@ -21,6 +22,7 @@ from muster_kube.session import ApiSession
 from muster_kube.wire import decode_page
 from muster_kube.writer import Writer
 from muster_queue.controller.members import Member
+from muster_queue.jobs.templates import JobTemplate, owner_reference
 
 log = structlog.get_logger(__name__)
 
@@ -82,6 +84,15 @@ class GangWriter:
         self._check()
         try:
             return _gang(await self._writer.create(GANGS.in_namespace(first.namespace).collection, _new_body(first)))
+        except (AlreadyExists, AmbiguousWrite):
+            return None
+
+    async def create_for_job(self, template: JobTemplate) -> Gang | None:
+        """The gang of a job, which goes with it; None where the watch will tell of one."""
+        self._check()
+        path = GANGS.in_namespace(template.job.metadata.namespace).collection
+        try:
+            return _gang(await self._writer.create(path, _new_job_body(template)))
         except (AlreadyExists, AmbiguousWrite):
             return None
 
@@ -202,6 +213,27 @@ def _new_body(first: Member) -> dict[str, Any]:
         "kind": "Gang",
         "metadata": {"name": gang_object_name(first.label), "namespace": first.namespace},
         "spec": spec,
+    }
+
+
+def _new_job_body(template: JobTemplate) -> dict[str, Any]:
+    job = template.job.metadata
+    return {
+        "apiVersion": API_VERSION,
+        "kind": "Gang",
+        "metadata": {
+            "name": job_gang_name(job.name),
+            "namespace": job.namespace,
+            "ownerReferences": [owner_reference(template.job)],
+        },
+        "spec": {
+            "id": JOB_PREFIX + mint_id(),
+            "members": template.members,
+            "minMembers": template.minimum,
+            "priority": template.priority,
+            "queue": template.job.spec.queue,
+            "owner": {"kind": "AIJob", "name": job.name, "uid": job.uid},
+        },
     }
 
 

@@ -1,4 +1,4 @@
-"""All that is known of one gang label: its pods, its Gang object, who has claimed which slot, and what it holds."""
+"""All that is known of one gang: its job, its pods, its Gang object, who has claimed which slot, and what it holds."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from muster_api.gangs import Gang
+from muster_api.jobs import AIJob
+from muster_api.names import JOB_GANG_PREFIX
 from muster_api.phases import HOLDING_PHASES, GangPhase
 from muster_api.plans import Placement, PlanError
 from muster_api.tickets import TicketError, parse_epoch
@@ -15,7 +17,7 @@ from muster_queue.controller.roster import has_taken_part
 UNDER_WAY = frozenset({GangPhase.COMMITTED, GangPhase.RUNNING})
 
 GroupKey = tuple[str, str]
-"""Namespace and gang label."""
+"""Namespace and name of the Gang object, whether it exists or not."""
 
 
 @dataclass(slots=True)
@@ -32,12 +34,21 @@ class Group:
     """Slots for which room is taken at this moment."""
     reserving: dict[int, Placement] = field(default_factory=dict)
     """Slots whose room is taken although their Gang write is still under way."""
+    job: AIJob | None = None
+    """The job that the gang is made for, where it is one of ours."""
+    awaited: dict[int, str] = field(default_factory=dict)
+    """Pods that were made for slots of this epoch, by slot and uid, which no watch has told of yet."""
     unreadable: str = ""
     """What is wrong with the Gang's status, if somebody wrote nonsense into it."""
 
     @property
     def is_idle(self) -> bool:
-        return not self.members and self.gang is None and not self.reserving
+        return not self.members and self.gang is None and not self.reserving and self.job is None
+
+    @property
+    def is_of_job(self) -> bool:
+        """Whether its pods are made by Muster, and not by those who carry a label."""
+        return self.key[1].startswith(JOB_GANG_PREFIX)
 
     def see_gang(self, gang: Gang | None) -> None:
         """The object as it is now; claims are kept while its epoch lasts."""
@@ -46,6 +57,7 @@ class Group:
         self.plan, self.unreadable = _read_plan(gang)
         if gang is None or before is None or _try_of(before) != _try_of(gang):
             self.claims = {}
+            self.awaited = {}
             self.finished = 0
             for member in self.members.values():
                 self.claim(member)
@@ -71,6 +83,12 @@ class Group:
         rival = self.members.get(self.claims.get(ticket.slot, ""))
         if rival is None or rival.uid == member.uid or (member.stage is Stage.BOUND and rival.stage is Stage.OPEN):
             self.claims[ticket.slot] = member.uid
+        self.awaited.pop(ticket.slot, None)
+
+    def expect(self, gang: Gang, slot: int, uid: str) -> None:
+        """A pod was made for this slot: until the watch tells of it, nobody else is made."""
+        if self.gang is not None and _try_of(self.gang) == _try_of(gang) and slot not in self.claims:
+            self.awaited[slot] = uid
 
     def wanted_holdings(self) -> Mapping[int, Placement]:
         """The slots that take room by themselves: promised, and not yet by a pod on its node."""

@@ -15,6 +15,7 @@ from muster_planner.retry import NOTHING_LEARNT, Lesson, forgive, give_another_t
 from muster_planner.snapshot import Mask, Snapshot
 from muster_queue.controller.deciding import decide, decide_without_gang
 from muster_queue.controller.groups import Group, GroupKey
+from muster_queue.controller.job_looking import Glance, JobLook, look_at_job
 from muster_queue.controller.members import Member
 from muster_queue.controller.roster import call_roll
 from muster_queue.controller.singles import SingleDecision, SingleTiming, advance_single, decide_single
@@ -24,6 +25,7 @@ from muster_queue.controller.views import GangView, sight
 from muster_queue.controller.world import World
 
 UNMADE = Gang()
+WATCHED_PHASES = HOLDING_PHASES | {GangPhase.EVICTING}
 MOST_LESSONS = 10_000
 
 
@@ -74,6 +76,7 @@ class GroupLook:
     view: GangView | None
     decision: Decision
     lesson: Lesson = NOTHING_LEARNT
+    job: JobLook | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +105,8 @@ class Looker:
 
     def look_at_group(self, group: Group, fitness: Fitness, now: float) -> GroupLook:
         """Raises what a poisoned object makes the vocabulary raise; the caller contains it."""
+        if group.is_of_job:
+            return self._look_at_job(group, fitness, now)
         if group.gang is None:
             self._timings.pop(group.key, None)
             roster = call_roll(group.members.values(), UNMADE)
@@ -160,14 +165,26 @@ class Looker:
         self._lessons.pop(uid, None)
         self._taught_by.pop(uid, None)
 
+    def _look_at_job(self, group: Group, fitness: Fitness, now: float) -> GroupLook:
+        gang = group.gang
+        view = self._view(group, gang, fitness, now) if gang is not None else None
+        roster = view.roster if view is not None else call_roll(group.members.values(), UNMADE)
+        if view is None:
+            self._timings.pop(group.key, None)
+        glance = Glance(group, view, roster, self._clock.now(), now)
+        decision, job = look_at_job(self._world, glance, self._patience)
+        lesson = self._gang_lesson(group.key, gang, now) if gang is not None else NOTHING_LEARNT
+        return GroupLook(group, view, decision, lesson, job)
+
     def _view(self, group: Group, gang: Gang, fitness: Fitness, now: float) -> GangView:
         status = gang.status
-        unfit = fitness.unfit(group.plan) if status.phase in HOLDING_PHASES else {}
+        unfit = fitness.unfit(group.plan) if status.phase in WATCHED_PHASES else {}
         view = GangView(
             gang=gang,
             roster=call_roll(group.members.values(), gang, group.finished),
             plan=group.plan,
             claims=group.claims,
+            awaited=group.awaited,
             unfit=unfit,
             term=self._term,
             time=rfc3339(self._clock.now()),

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from typing import Final
 
 from muster_api.gangs import Fence, PlacementTerm
 from muster_kube.failpoints import hit
@@ -23,10 +24,13 @@ from muster_queue.controller.performing import Hands, Performer
 from muster_queue.controller.poison import find_poisoned
 from muster_queue.controller.reserving import Reserver
 from muster_queue.controller.steps import takes_down
+from muster_queue.controller.tallies import Tallier, limits_now
 from muster_queue.controller.telling import Teller
 from muster_queue.controller.timing import Patience
 from muster_queue.controller.wishing import wishes_of_group, wishes_of_single
 from muster_queue.controller.workers import Workers
+
+TALLY_INTERVAL: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +76,7 @@ class Leader:
         self._performer = Performer(hands, fence.spec.term)
         self._reserver = Reserver(hands.world, self._backlog, self._workers, self._performer, hands.metrics)
         self._teller = Teller(hands, self._attention, self._workers, self._performer)
+        self._tallier = Tallier(hands.world, hands.pods)
         self._next_plan = 0.0
         self._was_blind = False
 
@@ -80,6 +85,7 @@ class Leader:
         self._attention.listen()
         async with asyncio.TaskGroup() as tasks:
             self._workers.work_in(tasks)
+            tasks.create_task(self._tally())
             while True:
                 await self._attention.wait()
                 looks = self.snapshot()
@@ -87,6 +93,12 @@ class Leader:
                 await self.reserve(proposal)
                 self.release(looks)
                 self.report(looks, proposal)
+
+    async def _tally(self) -> None:
+        """Queues and clusters hear of their jobs once a second at most."""
+        while True:
+            await asyncio.sleep(TALLY_INTERVAL)
+            await self._tallier.write_all()
 
     def snapshot(self) -> Looks:
         """Look at all that has changed: what each gang needs next, and who waits for a place."""
@@ -169,9 +181,10 @@ class Leader:
     def _plan_or_set_aside(self, now: float) -> Plan | None:
         """One pod that cannot be planned must not keep all others waiting, and never stop the leader."""
         requests = list(self._backlog.requests())
+        limits = limits_now(self._hands.world)
 
         def attempt(some: Sequence[GangRequest]) -> Plan:
-            return plan(self._hands.world.capacity.freeze(), some, self._rules.policy, now)
+            return plan(self._hands.world.capacity.freeze(), some, self._rules.policy, now, limits)
 
         try:
             return attempt(requests)
@@ -193,7 +206,7 @@ class Leader:
     def _look_at_group(self, key: GroupKey, looks: Looks, fitness: Fitness, now: float) -> None:
         world = self._hands.world
         group = world.groups.get(key)
-        if group is None or (group.gang is None and not world.is_managed(key[0])):
+        if group is None or (group.gang is None and group.job is None and not world.is_managed(key[0])):
             self._backlog.drop(key)
             if group is None:
                 self._looker.forget_group(key)

@@ -31,11 +31,13 @@ from muster_api.names import (
     PRIORITY_ANNOTATION,
     QUEUE_LABEL,
     RELEASE_ANNOTATION,
+    gang_object_name,
 )
 from muster_api.objects import OwnerReference, Pod
 from muster_api.quantities import QuantityError
 from muster_api.reasons import Reason
-from muster_api.tickets import Ticket, TicketError, parse
+from muster_api.tickets import Ticket, TicketError, names_job, parse
+from muster_queue.jobs.failures import PodState, state_of
 
 KEEP_BROKEN: Final = "keep"
 DECLARED: Final = (GANG_SIZE_ANNOTATION, GANG_MIN_ANNOTATION, PRIORITY_ANNOTATION)
@@ -85,6 +87,18 @@ class Member(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     keeps_broken: bool = False
     problem: Problem | None = None
     refusal: str = ""
+    state: PodState | None = None
+    """How a pod that Muster made for a job does; None for all others."""
+
+    @property
+    def gang_name(self) -> str:
+        """Its Gang object's name; empty for a single pod.
+
+        A label alone makes no member of a job: only a pod that Muster made for one has a ticket that says so.
+        """
+        if not self.label:
+            return ""
+        return self.label if self.state is not None else gang_object_name(self.label)
 
     @property
     def is_live(self) -> bool:
@@ -122,6 +136,7 @@ def read_member(pod: Pod, previous: tuple[Pod, Member] | None = None, read_ticke
     metadata, spec = pod.metadata, pod.spec
     text = metadata.annotations.get(RELEASE_ANNOTATION, "")
     foreign = foreign_gates(pod)
+    ticket = _ticket(pod, text, previous, read_ticket)
     facts = _Facts.of(pod) if previous is None or not _same_facts(previous[0], pod) else _Facts.again(previous[1])
     return Member(
         namespace=metadata.namespace,
@@ -133,7 +148,7 @@ def read_member(pod: Pod, previous: tuple[Pod, Member] | None = None, read_ticke
         stage=_stage(pod),
         deleting=pod.is_deleting,
         node=spec.node_name,
-        ticket=_ticket(metadata.namespace, text, previous, read_ticket),
+        ticket=ticket,
         ticket_text=text,
         foreign_gate=foreign[0] if foreign else "",
         shape=facts.shape,
@@ -145,6 +160,7 @@ def read_member(pod: Pod, previous: tuple[Pod, Member] | None = None, read_ticke
         keeps_broken=metadata.annotations.get(ON_BROKEN_ANNOTATION) == KEEP_BROKEN,
         problem=facts.problem,
         refusal=_refusal(pod),
+        state=state_of(pod) if ticket is not None and ticket.is_of_job else None,
     )
 
 
@@ -210,12 +226,16 @@ def _same_facts(old: Pod, new: Pod) -> bool:
     )
 
 
-def _ticket(namespace: str, text: str, previous: tuple[Pod, Member] | None, read_ticket: ReadTicket) -> Ticket | None:
+def _ticket(pod: Pod, text: str, previous: tuple[Pod, Member] | None, read_ticket: ReadTicket) -> Ticket | None:
     if not text:
         return None
-    if previous is not None and previous[1].ticket_text == text:
+    if previous is not None and previous[1].ticket_text == text and previous[1].ticket is not None:
         return previous[1].ticket
-    return read_ticket(namespace, text)
+    ticket = read_ticket(pod.metadata.namespace, text)
+    if ticket is None and pod.is_bound and names_job(text):
+        # The extender has verified it before it bound the pod; a key that is gone by now takes nothing away from it.
+        return unverified(pod.metadata.namespace, text)
+    return ticket
 
 
 def _stage(pod: Pod) -> Stage:

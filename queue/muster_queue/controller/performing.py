@@ -21,14 +21,16 @@ from muster_queue.controller import statuses
 from muster_queue.controller.budgets import read_budgets, why_held_up
 from muster_queue.controller.gang_writer import GangWriter, LostFenceError
 from muster_queue.controller.groups import Group
+from muster_queue.controller.job_performing import JobPerformer
 from muster_queue.controller.members import Member, Stage
 from muster_queue.controller.metrics import Metrics
 from muster_queue.controller.reporting import Reporter
 from muster_queue.controller.slots import Assignment
 from muster_queue.controller.statuses import Report
-from muster_queue.controller.steps import CreateGang, DeleteGang, EvictMembers, Move, SendTickets, Step
+from muster_queue.controller.steps import CreateGang, DeleteGang, EvictMembers, JobStep, Move, SendTickets, Step
 from muster_queue.controller.ticket_writer import Round, TicketWriter
 from muster_queue.controller.world import World
+from muster_queue.jobs.lifecycle import next_attempt
 
 log = structlog.get_logger(__name__)
 
@@ -44,6 +46,7 @@ class Hands:
     reporter: Reporter
     metrics: Metrics
     clock: Clock
+    jobs: JobPerformer
 
 
 class Performer:
@@ -61,6 +64,10 @@ class Performer:
         """
         if isinstance(step, CreateGang):
             await self._create(step.first)
+        elif isinstance(step, JobStep):
+            move = await self._hands.jobs.perform(group, step, seen, self._term)
+            if move is not None and seen is not None:
+                await self._move(group, seen, move)
         elif isinstance(step, EvictMembers):
             await self._evict(group, step.members)
         elif seen is not None:
@@ -80,7 +87,8 @@ class Performer:
         tickets = (member.ticket.epoch for member in group.members.values() if member.ticket is not None)
         epoch = statuses.reservation_epoch(gang.status, tickets, self._term)
         report = Report(Reason.RESERVED, f"{len(slots)} members have a place", len(group.members), gang.status.bound)
-        status = statuses.reserved(gang.status, fence, epoch, slots)
+        attempt = (gang.status.attempt or next_attempt(group.job.status)) if group.job is not None else 0
+        status = statuses.reserved(gang.status, fence, epoch, slots, attempt)
         await hit("controller.reserve.before")
         try:
             await self._write(gang, self._told(status, report))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from muster_api.gangs import Abort
 from muster_api.phases import GangPhase
 from muster_api.reasons import Reason
@@ -29,12 +31,12 @@ def decide_reserved(view: GangView, patience: Patience, now: float) -> Decision:
 def decide_released(view: GangView, patience: Patience, now: float) -> Decision:
     """Wait for the barrier; renew a ticket that somebody has spoilt."""
     seating = view.seating()
-    abort = why_abort(view, seating, patience, now) or _why_too_late(view, seating, patience, now)
+    abort = why_abort(view, seating, patience, now) or why_too_late(view, patience, now)
     if abort is not None:
         return Decision(step=abort_move(view, abort))
     if seating.to_send:
         return Decision(step=SendTickets(seating.to_send, None))
-    return Decision(report=barrier_report(view, seating), recheck_after=_recheck(view, seating, patience, now))
+    return Decision(report=barrier_report(view, seating), recheck_after=recheck_release(view, seating.standing.values(), patience, now))
 
 
 def abort_move(view: GangView, abort: Abort) -> Move:
@@ -93,7 +95,8 @@ def _refusal_limit(view: GangView, member: Member, patience: Patience) -> float:
     return patience.refusal + patience.release_per_member * view.gang.spec.members
 
 
-def _why_too_late(view: GangView, seating: Seating, patience: Patience, now: float) -> Abort | None:
+def why_too_late(view: GangView, patience: Patience, now: float) -> Abort | None:
+    """Time is up for a gang that should have met at the barrier."""
     limit = _release_limit(view, patience)
     if now - view.timing.progressed < limit:
         return None
@@ -105,11 +108,11 @@ def _release_limit(view: GangView, patience: Patience) -> float:
     return patience.release + patience.release_per_member * view.gang.spec.members
 
 
-def _recheck(view: GangView, seating: Seating, patience: Patience, now: float) -> float:
+def recheck_release(view: GangView, members: Iterable[Member], patience: Patience, now: float) -> float:
     """Until the next moment at which waiting alone changes the decision."""
     moments = [view.timing.progressed + _release_limit(view, patience)]
     refused_since = view.timing.refused_since
     if refused_since:
-        refused = (member for member in seating.standing.values() if member.uid in refused_since)
+        refused = (member for member in members if member.uid in refused_since)
         moments += [refused_since[member.uid] + _refusal_limit(view, member, patience) for member in refused]
     return max(0.05, min(moments) - now)

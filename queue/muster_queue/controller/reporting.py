@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from muster_api.gangs import Gang, GangStatus
+from muster_api.jobs import AIJob
+from muster_api.phases import JobPhase
 from muster_api.reasons import Reason
 from muster_kube.events import EventRecorder, EventType, Reference
 from muster_queue.controller.gang_writer import API_VERSION
@@ -17,6 +19,7 @@ PROGRESS_INTERVAL: Final = 1.0
 WORDING_INTERVAL: Final = 5.0
 PODS_TOLD: Final = 20
 
+BAD_PHASES: Final = frozenset({JobPhase.FAILED, JobPhase.DEAD_LETTER, JobPhase.RETRYING})
 GOOD: Final = frozenset({Reason.SCHEDULED, Reason.RESERVED, Reason.WAITING_AT_BARRIER, Reason.BINDING, Reason.FINISHED})
 
 
@@ -86,9 +89,25 @@ class Reporter:
         )
         self._record(reference, report.reason, report.message)
 
+    def tell_job(self, job: AIJob) -> None:
+        """The job's phase or reason is another one now."""
+        is_bad = job.status.phase in BAD_PHASES
+        self._record(_job_reference(job), job.status.reason, job.status.message, is_warning=is_bad)
+
+    def warn_job(self, job: AIJob, reason: Reason, message: str) -> None:
+        """Something about the job that its status has no place for."""
+        self._record(_job_reference(job), reason, message, is_warning=True)
+
     def _record(self, about: Reference, reason: str, message: str, *, is_warning: bool = False) -> None:
         kind = EventType.WARNING if is_warning or reason not in GOOD else EventType.NORMAL
         self._recorder.record(about, kind, reason, message)
+
+
+def _job_reference(job: AIJob) -> Reference:
+    metadata = job.metadata
+    return Reference(
+        api_version=API_VERSION, kind="AIJob", namespace=metadata.namespace, name=metadata.name, uid=metadata.uid
+    )
 
 
 def _gang_reference(gang: Gang) -> Reference:

@@ -8,8 +8,8 @@ from typing import Final
 
 import msgspec
 
+from muster_api.conditions import with_condition
 from muster_api.gangs import Abort, Aborts, Evicting, Fence, Gang, GangStatus
-from muster_api.objects import Condition
 from muster_api.phases import GangPhase
 from muster_api.plans import Placement, encode_plan
 from muster_api.reasons import Reason
@@ -55,20 +55,6 @@ def with_report(status: GangStatus, report: Report, now: str) -> GangStatus:
     )
 
 
-def with_condition(
-    conditions: Iterable[Condition], kind: str, reason: str, message: str, now: str, *, is_true: bool
-) -> tuple[Condition, ...]:
-    """Sets one condition; its transition time moves only when its status does."""
-    conditions = tuple(conditions)
-    old = next((condition for condition in conditions if condition.type == kind), None)
-    state = "True" if is_true else "False"
-    since = old.last_transition_time if old is not None and old.status == state else now
-    new = Condition(type=kind, status=state, reason=reason, message=message, last_transition_time=since)
-    if old is None:
-        return (*conditions, new)
-    return tuple(new if condition.type == kind else condition for condition in conditions)
-
-
 def reservation_epoch(status: GangStatus, tickets: Iterable[Epoch], term: int) -> Epoch:
     """The epoch of a reservation: the gang's own while it is of this term and newer than every ticket around."""
     current = parse_epoch(status.epoch)
@@ -80,10 +66,17 @@ def reservation_epoch(status: GangStatus, tickets: Iterable[Epoch], term: int) -
     return current.next(term)
 
 
-def reserved(status: GangStatus, fence: Fence, epoch: Epoch, plan: Mapping[int, Placement]) -> GangStatus:
-    """Room for the whole gang is taken from here on, as long as the fence covers it."""
+def reserved(
+    status: GangStatus, fence: Fence, epoch: Epoch, plan: Mapping[int, Placement], attempt: int = 0
+) -> GangStatus:
+    """Room for the whole gang is taken from here on, as long as the fence covers it; `attempt` is its job's."""
     return msgspec.structs.replace(
-        status, phase=GangPhase.RESERVED, epoch=str(epoch), reservation=fence, plan=tuple(encode_plan(dict(plan)))
+        status,
+        phase=GangPhase.RESERVED,
+        epoch=str(epoch),
+        reservation=fence,
+        plan=tuple(encode_plan(dict(plan))),
+        attempt=attempt,
     )
 
 
@@ -114,6 +107,12 @@ def evicting(status: GangStatus, by: str) -> GangStatus:
 def pending_after_eviction(status: GangStatus, term: int) -> GangStatus:
     """No pod of the old epoch is left: the gang may be planned again."""
     return _emptied(status, GangPhase.PENDING, term, status.aborts)
+
+
+def another_attempt(status: GangStatus, term: int) -> GangStatus:
+    """The next attempt of a job, once no pod of the last one is left; no two attempts ever share a number."""
+    attempt = status.attempt + 1 if status.attempt else 0
+    return msgspec.structs.replace(pending_after_eviction(status, term), attempt=attempt)
 
 
 def running(status: GangStatus, plan: Mapping[int, Placement]) -> GangStatus:

@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from muster_api.gangs import Abort, GangStatus
+from muster_api.jobs import AIJob, AIJobStatus
 from muster_queue.controller.members import Member
 from muster_queue.controller.slots import Assignment
 from muster_queue.controller.statuses import Report
+from muster_queue.jobs.templates import JobTemplate
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +57,55 @@ class EvictMembers:
     members: tuple[Member, ...]
 
 
-Step = CreateGang | DeleteGang | Move | SendTickets | EvictMembers
+@dataclass(frozen=True, slots=True)
+class CreateJobGang:
+    """A job of ours asks for a gang; its pods follow once it has its places."""
+
+    template: JobTemplate
+
+
+@dataclass(frozen=True, slots=True)
+class CreatePods:
+    """Make the pods for these slots, each on its node; then say that all are out."""
+
+    template: JobTemplate
+    slots: tuple[tuple[int, str], ...]
+    size: int
+    """Members of the whole gang."""
+    released: GangStatus | None
+
+
+@dataclass(frozen=True, slots=True)
+class DeletePods:
+    """Delete pods that Muster has made and that hold nothing any more."""
+
+    members: tuple[Member, ...]
+    is_forced: bool = False
+    """Without waiting for a node that is lost."""
+
+
+@dataclass(frozen=True, slots=True)
+class WriteJob:
+    """Compare-and-swap the job's status to this one."""
+
+    job: AIJob
+    status: AIJobStatus
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteJob:
+    """Its time to live is over."""
+
+    job: AIJob
+
+
+JobStep = CreateJobGang | CreatePods | DeletePods | WriteJob | DeleteJob
+Step = CreateGang | DeleteGang | Move | SendTickets | EvictMembers | JobStep
 
 
 def takes_down(step: Step) -> bool:
     """Whether the step must not rest on old news."""
-    return isinstance(step, DeleteGang | EvictMembers) or (isinstance(step, Move) and step.takes_down)
+    return isinstance(step, DeleteGang | EvictMembers | DeletePods) or (isinstance(step, Move) and step.takes_down)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +116,8 @@ class Decision:
     report: Report | None = None
     wanted: tuple[Member, ...] = ()
     """Members that need a place in the next plan."""
+    ordered: JobTemplate | None = None
+    """A job whose members, all of them still to be made, need places in the next plan."""
     is_growth: bool = False
     """The wanted ones join a gang that runs: each is planned alone and binds without a barrier."""
     recheck_after: float | None = None

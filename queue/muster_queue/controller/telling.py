@@ -13,6 +13,7 @@ from muster_queue.controller import statuses
 from muster_queue.controller.attention import Attention
 from muster_queue.controller.backlog import Target, owner_of
 from muster_queue.controller.groups import GroupKey
+from muster_queue.controller.job_telling import JobTeller
 from muster_queue.controller.looking import GroupLook, SingleLook
 from muster_queue.controller.performing import Hands, Performer
 from muster_queue.controller.reporting import PODS_TOLD, PROGRESS_INTERVAL, Pacing, difference
@@ -35,6 +36,7 @@ class Teller:
         self._explained: dict[str, Explanation] = {}
         self._pacing = Pacing()
         self._single_since: dict[str, float] = {}
+        self._jobs = JobTeller(hands.clock, attention, workers, performer)
 
     def explain(self, explanations: Iterable[Explanation], targets: Mapping[str, Target]) -> None:
         """The newest plan's reasons replace all before; whoever hears something new is looked at again."""
@@ -47,12 +49,14 @@ class Teller:
     def tell_group(self, look: GroupLook) -> None:
         """Compare what the status says with what is so, and write it once the difference has lasted."""
         view = look.view
+        if look.decision.recheck_after is not None:
+            self._attention.recheck(look.group.key, look.decision.recheck_after)
+        if look.group.is_of_job:
+            self._jobs.tell(look)
         if view is None:
             self._tell_problems(look)
             return
         self._tell_left_out(view)
-        if look.decision.recheck_after is not None:
-            self._attention.recheck(look.group.key, look.decision.recheck_after)
         report = look.decision.report or self._explanation_of(view.gang, view)
         if report is None or look.decision.step is not None or self._workers.is_busy(look.group.key):
             return
@@ -84,6 +88,7 @@ class Teller:
 
     def forget_group(self, key: GroupKey) -> None:
         self._pacing.written(key)
+        self._jobs.forget(key)
 
     def forget_single(self, uid: str) -> None:
         self._single_since.pop(uid, None)

@@ -24,6 +24,10 @@ class Patience:
     is up to 5 s). A member at the barrier gets the whole time of its release."""
     trim: float = 3.0
     """Before slots that nobody came for are given back."""
+    lost_node: float = 30.0
+    """For a node under a job's members to come back: before they are taken down, and again before they are given up."""
+    image: float = 20.0
+    """For an image that cannot be pulled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +41,8 @@ class Timing:
     progressed: float = 0.0
     broken_since: float | None = None
     abandoned_since: float | None = None
+    node_lost_since: float | None = None
+    image_missing_since: float | None = None
     refused_since: Mapping[str, float] = field(default_factory=dict)
     old_refusals: Mapping[str, str] = field(default_factory=dict)
     """What kube-scheduler had said, by uid, when this epoch was first seen."""
@@ -51,6 +57,8 @@ class Sighting:
     progress: int
     is_broken: bool = False
     is_abandoned: bool = False
+    is_node_lost: bool = False
+    is_image_missing: bool = False
     refusals: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -65,7 +73,14 @@ def advance(timing: Timing | None, seen: Sighting, now: float) -> Timing:
     broken_since = _since(timing.broken_since, now, is_so=seen.is_broken)
     abandoned_since = _since(timing.abandoned_since, now, is_so=seen.is_abandoned)
     refused_since = {uid: timing.refused_since.get(uid, now) for uid in seen.refusals}
-    return replace(timing, broken_since=broken_since, abandoned_since=abandoned_since, refused_since=refused_since)
+    return replace(
+        timing,
+        broken_since=broken_since,
+        abandoned_since=abandoned_since,
+        node_lost_since=_since(timing.node_lost_since, now, is_so=seen.is_node_lost),
+        image_missing_since=_since(timing.image_missing_since, now, is_so=seen.is_image_missing),
+        refused_since=refused_since,
+    )
 
 
 def restarted(timing: Timing, now: float) -> Timing:
@@ -75,6 +90,8 @@ def restarted(timing: Timing, now: float) -> Timing:
         progressed=now,
         broken_since=None if timing.broken_since is None else now,
         abandoned_since=None if timing.abandoned_since is None else now,
+        node_lost_since=None if timing.node_lost_since is None else now,
+        image_missing_since=None if timing.image_missing_since is None else now,
         refused_since=dict.fromkeys(timing.refused_since, now),
     )
 

@@ -25,6 +25,8 @@ class GangView:
     unfit: Mapping[Placement, Reason] = field(default_factory=dict)
     term: int = 0
     timing: Timing = field(default_factory=Timing)
+    awaited: Mapping[int, str] = field(default_factory=dict)
+    """Slots whose pod was made a moment ago and has not been seen yet."""
     time: str = ""
     """Wall time as objects carry it; only ever written down."""
 
@@ -79,6 +81,8 @@ def sight(view: GangView) -> Sighting:
         progress=view.roster.bound + view.roster.done,
         is_broken=is_short(view.roster, view.minimum),
         is_abandoned=view.is_abandoned,
+        is_node_lost=any(reason is Reason.NODE_LOST for reason in view.unfit.values()),
+        is_image_missing=any(m.state is not None and m.state.image_problem != "" for m in view.roster.counted),
         refusals={
             member.uid: member.refusal
             for member in view.roster.counted

@@ -14,6 +14,7 @@ from muster_queue.controller.backlog import (
     Target,
     gang_request,
     growth_request,
+    job_request,
     single_request,
 )
 from muster_queue.controller.looking import GroupLook, SingleLook
@@ -25,6 +26,8 @@ LessonOf = Callable[[str], Lesson]
 def wishes_of_group(look: GroupLook, shapes: Shapes, lesson_of: LessonOf) -> Iterable[Wish]:
     """One for a whole gang, one for each late member of a gang that runs, none for all others."""
     gang, decision = look.group.gang, look.decision
+    if gang is not None and decision.ordered is not None:
+        return ((job_request(gang, decision.ordered, shapes, look.lesson), GangTarget(look.group.key)),)
     if gang is None or not decision.wanted:
         return ()
     if not decision.is_growth:

@@ -9,16 +9,20 @@ import msgspec
 import structlog
 
 from muster_api.gangs import Fence, Gang, PlacementTerm
+from muster_api.jobs import AIJob, AIJobQueue, ComputeCluster
 from muster_api.membership import demand, needs_gate
-from muster_api.names import MANAGED_LABEL, PLACEMENT_TERM, PLAIN_GANG_PREFIX
+from muster_api.names import JOB_GANG_PREFIX, MANAGED_LABEL, PLACEMENT_TERM, PLAIN_GANG_PREFIX, job_gang_name
 from muster_api.objects import Namespace, Node, Pod
+from muster_api.phases import ENDED_PHASES
 from muster_api.plans import Placement
 from muster_api.quantities import QuantityError
 from muster_api.tickets import single_gang
 from muster_planner.capacity import Capacity
 from muster_planner.request import Constraints, constraints_of
+from muster_queue.controller.catalog import Catalog
 from muster_queue.controller.groups import Group, GroupKey
 from muster_queue.controller.members import Member, ReadTicket, Stage, read_member, unverified
+from muster_queue.jobs.lifecycle import TERMINAL
 
 log = structlog.get_logger(__name__)
 
@@ -53,6 +57,7 @@ class World:
         self.singles: dict[str, Member] = {}
         self.managed: set[str] = set()
         self.shapes: dict[str, Shape] = {}
+        self.catalog = Catalog(gpu_resources)
         self.fence: Fence | None = None
         self.fence_version = ""
         self.listeners = Listeners()
@@ -137,7 +142,7 @@ class World:
 
     def see_gang(self, gang: Gang) -> None:
         """A Gang as the watch or the answer to an own write tells it; older states change nothing."""
-        if not gang.metadata.name.startswith(PLAIN_GANG_PREFIX):
+        if not gang.metadata.name.startswith((PLAIN_GANG_PREFIX, JOB_GANG_PREFIX)):
             return
         key = _group_key(gang)
         group = self.groups.setdefault(key, Group(key))
@@ -173,6 +178,64 @@ class World:
             group.held[slot] = placement
         if changed:
             self.listeners.room_changed()
+
+    # -- jobs -----------------------------------------------------------------------------------------------------
+
+    def see_job(self, job: AIJob) -> None:
+        """An AIJob as the watch or the answer to an own write tells it; older states change nothing."""
+        key = _job_key(job)
+        group = self.groups.setdefault(key, Group(key))
+        known = group.job
+        if known is not None and not _is_newer(job.metadata.resource_version, known.metadata.resource_version):
+            return
+        group.job = job
+        if job.status.phase not in TERMINAL:
+            self._learn_template(job)
+        self.listeners.group_changed(key)
+
+    def lose_job(self, job: AIJob) -> None:
+        """Its object is gone, if it is the one that is known."""
+        group = self.groups.get(_job_key(job))
+        if group is None or group.job is None or group.job.metadata.uid != job.metadata.uid:
+            return
+        group.job = None
+        self.catalog.forget(job)
+        self.listeners.group_changed(group.key)
+        self._forget_if_idle(group)
+
+    def see_queue(self, queue: AIJobQueue) -> None:
+        self.catalog.queues[queue.metadata.namespace, queue.metadata.name] = queue
+        self._jobs_changed(lambda job: (job.metadata.namespace, job.spec.queue) == _name_of(queue))
+
+    def lose_queue(self, queue: AIJobQueue) -> None:
+        self.catalog.queues.pop((queue.metadata.namespace, queue.metadata.name), None)
+        self._jobs_changed(lambda job: (job.metadata.namespace, job.spec.queue) == _name_of(queue))
+
+    def see_cluster(self, cluster: ComputeCluster) -> None:
+        self.catalog.clusters[cluster.metadata.name] = cluster
+        self._jobs_changed(lambda job: job.spec.cluster == cluster.metadata.name)
+
+    def lose_cluster(self, cluster: ComputeCluster) -> None:
+        self.catalog.clusters.pop(cluster.metadata.name, None)
+        self._jobs_changed(lambda job: job.spec.cluster == cluster.metadata.name)
+
+    def _jobs_changed(self, concerns: Callable[[AIJob], bool]) -> None:
+        """Limits, defaults or nodes of some jobs are others now: they are planned anew."""
+        for group in self.groups.values():
+            if group.job is not None and group.job.status.phase not in TERMINAL and concerns(group.job):
+                self._learn_template(group.job)
+                self.listeners.group_changed(group.key)
+        self.listeners.room_changed()
+
+    def _learn_template(self, job: AIJob) -> None:
+        """What its members ask for has to be known before there are any."""
+        try:
+            template = self.catalog.template(job)
+        except QuantityError as error:
+            log.warning("job cannot be read", namespace=job.metadata.namespace, job=job.metadata.name, error=str(error))
+            return
+        if template.shape not in self.shapes:
+            self._learn_shape(template.shape, template.example)
 
     # -- nodes, namespaces, the fence -----------------------------------------------------------------------------
 
@@ -236,11 +299,11 @@ class World:
                 self.settle_group(group)
 
     def _file(self, member: Member, before: Member | None) -> None:
-        if before is not None and before.label != member.label:
+        if before is not None and before.gang_name != member.gang_name:
             self._unfile(before)
         is_news = before is None or before != msgspec.structs.replace(member, version=before.version)
         if member.label:
-            key = (member.namespace, member.label)
+            key = (member.namespace, member.gang_name)
             group = self.groups.setdefault(key, Group(key))
             group.see_member(member)
             self._settle_slot(group, member)
@@ -256,7 +319,7 @@ class World:
             self.singles.pop(member.uid, None)
             self.listeners.single_changed(member.uid)
             return
-        key = (member.namespace, member.label)
+        key = (member.namespace, member.gang_name)
         group = self.groups.get(key)
         if group is None:
             return
@@ -286,6 +349,9 @@ class World:
             self._groups_on.setdefault(placement.node, set()).add(group.key)
         self.settle_group(group)
         self.listeners.group_changed(group.key)
+        if group.job is not None and (gang is None or gang.status.phase in ENDED_PHASES):
+            # What it took of its queue's and cluster's limits is free again.
+            self.listeners.room_changed()
         self._forget_if_idle(group)
 
     def _forget_if_idle(self, group: Group) -> None:
@@ -352,7 +418,15 @@ class World:
 
 
 def _group_key(gang: Gang) -> GroupKey:
-    return gang.metadata.namespace, gang.metadata.name.removeprefix(PLAIN_GANG_PREFIX)
+    return gang.metadata.namespace, gang.metadata.name
+
+
+def _job_key(job: AIJob) -> GroupKey:
+    return job.metadata.namespace, job_gang_name(job.metadata.name)
+
+
+def _name_of(queue: AIJobQueue) -> tuple[str, str]:
+    return queue.metadata.namespace, queue.metadata.name
 
 
 def _is_newer(version: str, known: str) -> bool:

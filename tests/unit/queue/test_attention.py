@@ -56,15 +56,15 @@ def test_the_backlog_changes_only_when_wishes_do() -> None:
     backlog = Backlog()
     gang = make_gang()
     members = [make_member("a"), make_member("b", shape="other")]
-    wishes = [(gang_request(gang, members, SHAPES, NOTHING_LEARNT), GangTarget(("team", "g")))]
-    backlog.wish(("team", "g"), wishes)
+    wishes = [(gang_request(gang, members, SHAPES, NOTHING_LEARNT), GangTarget(("team", "pods-g")))]
+    backlog.wish(("team", "pods-g"), wishes)
     assert backlog.has_changed
     backlog.has_changed = False
-    again = [(gang_request(gang, reversed(members), SHAPES, NOTHING_LEARNT), GangTarget(("team", "g")))]
-    backlog.wish(("team", "g"), again)
+    again = [(gang_request(gang, reversed(members), SHAPES, NOTHING_LEARNT), GangTarget(("team", "pods-g")))]
+    backlog.wish(("team", "pods-g"), again)
     assert not backlog.has_changed
     assert [request.members for request in backlog.requests()] == [2]
-    backlog.drop(("team", "g"))
+    backlog.drop(("team", "pods-g"))
     assert backlog.has_changed
     assert len(backlog) == 0
 
@@ -74,7 +74,7 @@ def test_places_become_slots_in_their_order_from_a_given_number_on() -> None:
         GroupPlacement("other", (), (NodeRun("n1", 1),)),
         GroupPlacement("shape", (), (NodeRun("n1", 1), NodeRun("n2", 2))),
     )
-    slots = slots_of(Reservation(("team", "g"), "uid", groups), first=5)
+    slots = slots_of(Reservation(("team", "pods-g"), "uid", groups), first=5)
     assert [(slot, place.node, place.shape) for slot, place in slots.items()] == [
         (5, "n1", "other"),
         (6, "n1", "shape"),

@@ -25,7 +25,7 @@ from muster_queue.controller.ticket_writer import TicketWriter
 from muster_queue.controller.workers import Workers
 
 RELEASED = make_gang(GangPhase.RELEASED, plan=make_plan(1))
-GROUP = ("team", "g")
+GROUP = ("team", "pods-g")
 
 
 def commit(store: GangStore, hands: Hands) -> None:

@@ -32,7 +32,7 @@ from muster_queue.controller.timing import Patience
 from muster_queue.controller.workers import Workers
 from muster_queue.controller.world import World
 
-KEY = ("team", "g")
+KEY = ("team", "pods-g")
 
 
 def single(name: str) -> Pod:
@@ -63,7 +63,7 @@ def make_leader(clock: ManualClock, *pods: Pod) -> Leader:
 
 
 async def test_a_pod_that_cannot_be_planned_is_set_aside_and_the_others_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    def sick(snapshot: Any, requests: Iterable[GangRequest], policy: Policy, now: float) -> Plan:
+    def sick(snapshot: Any, requests: Iterable[GangRequest], policy: Policy, now: float, *limits: Any) -> Plan:
         requests = list(requests)
         if any(request.uid in ("u-1", "u-4") for request in requests):
             raise OverflowError("Python int too large to convert to C long")

@@ -90,7 +90,7 @@ def test_the_next_slot_is_above_everything_ever_shown() -> None:
 
 def test_progress_is_written_after_a_second_and_other_wording_after_five() -> None:
     pacing = Pacing()
-    key = ("team", "g")
+    key = ("team", "pods-g")
     said = statuses.with_report(GangStatus(), Report(Reason.WAITING_FOR_MEMBERS, "1 of 3", 1), TIME)
     numbers = difference(said, Report(Reason.WAITING_FOR_MEMBERS, "2 of 3", 2))
     assert pacing.wait(key, numbers, 10.0) == pytest.approx(1.0)

@@ -10,13 +10,15 @@ import pytest
 
 from bones.builders import make_node, make_pod
 from bones.gang_views import EPOCH, GANG_ID, make_ticket
+from bones.job_views import make_job
 from muster_api.gangs import Fence, Gang, GangSpec, GangStatus
+from muster_api.jobs import JobResources
 from muster_api.membership import shape_of
 from muster_api.names import GATE, GPU_RESOURCE, MANAGED_LABEL, RELEASE_ANNOTATION
 from muster_api.objects import Namespace, Node, ObjectMeta, Pod
 from muster_api.phases import GangPhase
 from muster_api.plans import Placement, encode_plan
-from muster_api.tickets import Epoch, Ticket, sign, single_gang
+from muster_api.tickets import Epoch, Ticket, TicketError, parse_epoch, sign, single_gang, verify
 from muster_queue.controller.looking import Fitness
 from muster_queue.controller.world import Listeners, World
 
@@ -114,7 +116,7 @@ def test_room_is_taken_before_the_write_and_kept_through_other_news(world: World
     gated = events.pod("a")
     world.see_pod(gated)
     world.see_gang(events.gang(GangPhase.PENDING, {}))
-    group = world.groups["team", "g"]
+    group = world.groups["team", "pods-g"]
     world.reserve_slots(group, plan_for(gated, 3))
     assert free(world) == 5
     world.see_gang(events.gang(GangPhase.PENDING, {}))
@@ -167,7 +169,7 @@ def test_an_older_state_and_an_answer_about_a_pod_that_is_gone_change_nothing(wo
     world.lose_pod(bound)
     world.see_pod_answer(events.pod("a", ticket=make_ticket(0)))
     assert world.member("u-a") is None
-    assert ("team", "g") not in world.groups
+    assert ("team", "pods-g") not in world.groups
 
 
 def test_a_namespace_labelled_after_its_pods_wakes_them(events: Events) -> None:
@@ -178,7 +180,7 @@ def test_a_namespace_labelled_after_its_pods_wakes_them(events: Events) -> None:
     world.see_pod(events.pod("s", gang=""))
     woken.clear()
     world.see_namespace(Namespace(metadata=ObjectMeta(name="team", labels={MANAGED_LABEL: "true"})))
-    assert woken == [("team", "g"), "u-s"]
+    assert woken == [("team", "pods-g"), "u-s"]
     assert world.is_managed("team")
 
 
@@ -203,7 +205,7 @@ def test_members_that_have_succeeded_and_gone_are_of_one_try_only(world: World, 
     for pod in pods:
         world.see_pod(pod)
     world.see_gang(events.gang(GangPhase.RUNNING, {}))
-    group = world.groups["team", "g"]
+    group = world.groups["team", "pods-g"]
     world.see_pod(events.pod("a", ticket=make_ticket(0), node="n1", phase="Succeeded"))
     world.lose_pod(pods[0])
     assert group.finished == 1
@@ -212,3 +214,35 @@ def test_members_that_have_succeeded_and_gone_are_of_one_try_only(world: World, 
     world.see_pod(events.pod("b", ticket=make_ticket(1), node="n1", phase="Succeeded"))
     world.lose_pod(pods[1])
     assert group.finished == 0
+
+
+def _verified(namespace: str, text: str) -> Ticket | None:
+    try:
+        return verify((KEY,), namespace, text)
+    except TicketError:
+        return None
+
+
+def test_only_a_signed_ticket_makes_a_pod_a_member_of_a_job(world: World) -> None:
+    """Labels and owner references can be written by anybody."""
+    world.read_tickets_again(_verified)
+    owner = {"kind": "AIJob", "name": "train", "uid": "job-uid", "controller": True}
+    for name, key in (("real", KEY), ("forged", b"another key"), ("bare", None)):
+        manifest = make_pod(name, "team", gang="aijob-train", size=3)
+        manifest["metadata"] |= {"uid": f"u-{name}", "resourceVersion": "900", "ownerReferences": [owner]}
+        if key is not None:
+            ticket = Ticket("job-abcdefghijklmnop", parse_epoch("1-1"), 0, "n1")
+            manifest["metadata"]["annotations"][RELEASE_ANNOTATION] = sign(key, "team", ticket)
+        world.see_pod(msgspec.convert(manifest, Pod))
+    assert set(world.groups["team", "aijob-train"].members) == {"u-real"}
+    assert set(world.groups["team", "pods-aijob-train"].members) == {"u-forged", "u-bare"}
+
+
+def test_a_job_says_what_its_slots_ask_for_before_it_has_pods(world: World) -> None:
+    world.see_job(make_job(resources=JobResources(requests={"cpu": "2", GPU_RESOURCE: "1"})))
+    group = world.groups["team", "aijob-train"]
+    template = world.catalog.template(make_job(resources=JobResources(requests={"cpu": "2", GPU_RESOURCE: "1"})))
+    assert world.shapes[template.shape].demand[GPU_RESOURCE] == 1
+    world.lose_job(make_job())
+    assert group.job is None
+    assert ("team", "aijob-train") not in world.groups

@@ -1,0 +1,56 @@
+"""How a job's status says what was decided."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Final
+
+import msgspec
+
+from muster_api.conditions import with_condition
+from muster_api.jobs import AIJobStatus
+from muster_api.phases import JobPhase
+from muster_api.reasons import Reason
+from muster_queue.jobs.views import JobView
+
+LONGEST_MESSAGE: Final = 1024
+
+SCHEDULED: Final = "Scheduled"
+RUNNING: Final = "Running"
+FINISHED: Final = "Finished"
+
+_IS_SCHEDULED: Final = frozenset({JobPhase.SCHEDULED, JobPhase.RUNNING, JobPhase.SUCCEEDED})
+_IS_FINISHED: Final = frozenset({JobPhase.SUCCEEDED, JobPhase.FAILED, JobPhase.DEAD_LETTER, JobPhase.CANCELLED})
+
+
+def told(
+    view: JobView, status: AIJobStatus, phase: JobPhase, reason: Reason, message: str, *, ready: str
+) -> AIJobStatus:
+    """The status in this phase, with its words, its numbers, and the conditions that follow."""
+    message = message[:LONGEST_MESSAGE]
+    conditions = status.conditions
+    now = wall_time(view.now)
+    facts = (
+        (SCHEDULED, phase in _IS_SCHEDULED),
+        (RUNNING, phase is JobPhase.RUNNING),
+        (FINISHED, phase in _IS_FINISHED),
+    )
+    for kind, is_true in facts:
+        conditions = with_condition(conditions, kind, reason, message, now, is_true=is_true)
+    return msgspec.structs.replace(
+        status,
+        phase=phase,
+        reason=reason,
+        message=message,
+        ready=ready,
+        gpus=view.gpus,
+        observed_generation=view.job.metadata.generation,
+        conditions=conditions,
+    )
+
+
+def wall_time(moment: datetime, *, up: bool = False) -> str:
+    """A meta/v1 Time, which has whole seconds; `up` never names an earlier moment."""
+    if up and moment.microsecond:
+        moment += timedelta(seconds=1)
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
