@@ -18,6 +18,7 @@ from muster_api.names import (
     GANG_SIZE_ANNOTATION,
     GROUP,
     JOB_LABEL,
+    MARKER_QUANTITY,
     MEMBER_MARKER,
     ORDINAL_LABEL,
     QUEUE_LABEL,
@@ -102,7 +103,7 @@ def resources_of(asked: JobResources | None) -> Manifest:
     if not requests and not limits:
         requests = dict(DEFAULT_REQUESTS)
     devices = {name: amount for name, amount in {**requests, **limits}.items() if "/" in name}
-    markers = {MEMBER_MARKER: "1", BIND_MARKER: "1"}
+    markers = dict.fromkeys((MEMBER_MARKER, BIND_MARKER), MARKER_QUANTITY)
     return {
         "requests": {**limits, **requests, **devices, **markers},
         "limits": {**limits, **devices, **markers},
