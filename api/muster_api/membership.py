@@ -139,7 +139,7 @@ def shape_of(pod: Pod) -> str:
         affinity.node_affinity if affinity else None,
         pod.spec.tolerations,
     )
-    return hashlib.blake2b(msgspec.json.encode(deciding), digest_size=6).hexdigest()
+    return hashlib.blake2b(msgspec.json.encode(deciding), digest_size=16).hexdigest()
 
 
 def unsupported_constraint(pod: Pod) -> str | None:

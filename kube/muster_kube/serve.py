@@ -20,6 +20,9 @@ AsgiApp = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
 KEEP_ALIVE_SECONDS: Final = 120
 """Longer than the 90 s after which Go's client drops an idle connection: only the client may close one."""
 
+REQUEST_SECONDS: Final = 30.0
+"""From a request's first byte to its last."""
+
 HEADER_BYTES: Final = 64 << 10
 BACKLOG: Final = 2048
 JSON_TYPE: Final = b"application/json"
@@ -33,15 +36,30 @@ async def respond(send: Send, status: int, body: bytes, content_type: bytes = JS
     await send({"type": "http.response.body", "body": body})
 
 
-class _BoundedHeaders(HttpToolsProtocol):
-    """Refuses a request whose headers do not end: the parser itself would collect them for ever."""
+class _BoundedRequests(HttpToolsProtocol):
+    """Refuses a request whose headers do not end, or that takes for ever: uvicorn itself would wait and collect."""
 
     _header_bytes = 0
     _in_headers = False
+    _deadline: asyncio.TimerHandle | None = None
+
+    def __init__(self, *arguments: Any, **keywords: Any) -> None:
+        super().__init__(*arguments, **keywords)
+        # Only a client may close a connection that it might be about to use.
+        self._expect_within(KEEP_ALIVE_SECONDS)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._expect_nothing()
+        super().connection_lost(exc)
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self._in_headers, self._header_bytes = True, 0
+        self._expect_within(REQUEST_SECONDS)
+
+    def on_message_complete(self) -> None:
+        self._expect_nothing()
+        super().on_message_complete()
 
     def on_headers_complete(self) -> None:
         self._in_headers = False
@@ -53,6 +71,20 @@ class _BoundedHeaders(HttpToolsProtocol):
             self._header_bytes += len(data)
             if self._header_bytes > HEADER_BYTES:
                 self.send_400_response("Request headers too large.")
+
+    def _expect_within(self, seconds: float) -> None:
+        self._expect_nothing()
+        self._deadline = self.loop.call_later(seconds, self._refuse_to_wait)
+
+    def _expect_nothing(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _refuse_to_wait(self) -> None:
+        if self.cycle is None or not self.cycle.response_started:
+            self.send_400_response("Request took too long.")
+        self.transport.close()
 
 
 class _Server(uvicorn.Server):
@@ -109,7 +141,7 @@ class HttpServer:
         tls = self._tls
         return uvicorn.Config(
             self._app,
-            http=_BoundedHeaders,
+            http=_BoundedRequests,
             ws="none",
             loop="none",
             lifespan="off",

@@ -16,7 +16,7 @@ from muster_local.layout import StateLayout
 from muster_local.pki import AUTHORITY
 from muster_local.processes import ProcessRecord, is_running
 
-READY_SECONDS = 60.0
+READY_SECONDS = 180.0
 _POLL_SECONDS = 0.05
 _PROBE_SECONDS = 5.0
 _LOG_LINES = 15
@@ -88,7 +88,10 @@ def await_ready(name: str, record: ProcessRecord, probe: Probe, log: Path, secon
         if not is_running(record):
             raise ComponentFailedError(f"{name} ended while starting\n{log_tail(log)}")
         if time.monotonic() > deadline:
-            raise ComponentFailedError(f"{name} was not ready after {seconds:.0f} s\n{log_tail(log)}")
+            text = (
+                f"{name} was not ready after {seconds:.0f} s; if this machine is merely busy, try again when it is not"
+            )
+            raise ComponentFailedError(f"{text}\n{log_tail(log)}")
         time.sleep(_POLL_SECONDS)
 
 

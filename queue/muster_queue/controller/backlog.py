@@ -14,7 +14,7 @@ from muster_planner.reservation import Reservation
 from muster_planner.retry import Lesson
 from muster_queue.controller.groups import GroupKey
 from muster_queue.controller.members import Member
-from muster_queue.controller.world import Shape
+from muster_queue.controller.shapes import Shape
 from muster_queue.jobs.limits import charges_of
 from muster_queue.jobs.templates import JobTemplate
 

@@ -14,7 +14,7 @@ from muster_api.plans import Placement
 from muster_api.reasons import Reason
 from muster_api.tickets import Epoch, Ticket, single_gang
 from muster_kube.clock import Clock, rfc3339
-from muster_kube.errors import ApiError, Conflict, Invalid, NotFound, TooManyRequests
+from muster_kube.errors import ApiError, Conflict, Forbidden, Invalid, NotFound, TooManyRequests
 from muster_kube.failpoints import hit
 from muster_kube.writer import Writer
 from muster_queue.controller import statuses
@@ -122,7 +122,7 @@ class Performer:
     async def _create(self, first: Member) -> None:
         try:
             gang = await self._hands.gangs.create(first)
-        except Invalid as error:
+        except (Invalid, Forbidden) as error:
             text = f"no gang can be made for the label {first.label!r}: {error.message}"
             self._hands.reporter.tell_pod(first, Report(Reason.INVALID, text))
             raise

@@ -18,23 +18,15 @@ from muster_api.plans import Placement
 from muster_api.quantities import QuantityError
 from muster_api.tickets import single_gang
 from muster_planner.capacity import Capacity
-from muster_planner.request import Constraints, constraints_of
 from muster_queue.controller.catalog import Catalog
 from muster_queue.controller.groups import Group, GroupKey
 from muster_queue.controller.members import Member, ReadTicket, Stage, read_member, unverified
+from muster_queue.controller.shapes import Shapes
 from muster_queue.jobs.lifecycle import TERMINAL
 
 log = structlog.get_logger(__name__)
 
 SlotKey = tuple[str, int]
-
-
-@dataclass(frozen=True, slots=True)
-class Shape:
-    """What members of one shape ask for and where they may go."""
-
-    demand: dict[str, int]
-    constraints: Constraints
 
 
 @dataclass(slots=True)
@@ -56,7 +48,7 @@ class World:
         self.groups: dict[GroupKey, Group] = {}
         self.singles: dict[str, Member] = {}
         self.managed: set[str] = set()
-        self.shapes: dict[str, Shape] = {}
+        self.shapes = Shapes()
         self.catalog = Catalog(gpu_resources)
         self.fence: Fence | None = None
         self.fence_version = ""
@@ -66,6 +58,7 @@ class World:
         self._pods: dict[str, tuple[Pod, Member | None]] = {}
         self._groups_on: dict[str, set[GroupKey]] = {}
         self._moving_singles: dict[str, str] = {}
+        self._job_shapes: dict[GroupKey, str] = {}
         self._unshaped: dict[str, set[GroupKey]] = {}
 
     # -- what is asked of it --------------------------------------------------------------------------------------
@@ -104,6 +97,7 @@ class World:
         if known is not None and not _is_newer(pod.metadata.resource_version, known[0].metadata.resource_version):
             return
         member = self._read(pod, known)
+        self._count_shape(pod, member, known[1] if known is not None else None)
         self._pods[uid] = (pod, member)
         if member is not None:
             self._file(member, known[1] if known is not None else None)
@@ -127,6 +121,7 @@ class World:
             self.listeners.room_changed()
         if known[1] is not None:
             self._unfile(known[1], is_gone=True)
+            self._count_shape(pod, None, known[1])
 
     def move_single(self, uid: str, node: str | None) -> None:
         """Take room for a single pod whose ticket is being written; None gives it back."""
@@ -168,11 +163,11 @@ class World:
         for slot in [slot for slot in group.held if slot not in wanted]:
             changed |= self.capacity.give(group.held.pop(slot).node, (*group.key, slot))
         for slot, placement in wanted.items():
+            if group.held.get(slot) == placement:
+                continue
             shape = self.shapes.get(placement.shape)
             if shape is None:
                 self._unshaped.setdefault(placement.shape, set()).add(group.key)
-                continue
-            if group.held.get(slot) == placement:
                 continue
             self.capacity.take(placement.node, (*group.key, slot), shape.demand)
             group.held[slot] = placement
@@ -191,6 +186,8 @@ class World:
         group.job = job
         if job.status.phase not in TERMINAL:
             self._learn_template(job)
+        else:
+            self._hold_job_shape(key, "")
         self.listeners.group_changed(key)
 
     def lose_job(self, job: AIJob) -> None:
@@ -200,6 +197,7 @@ class World:
             return
         group.job = None
         self.catalog.forget(job)
+        self._hold_job_shape(group.key, "")
         self.listeners.group_changed(group.key)
         self._forget_if_idle(group)
 
@@ -234,8 +232,17 @@ class World:
         except QuantityError as error:
             log.warning("job cannot be read", namespace=job.metadata.namespace, job=job.metadata.name, error=str(error))
             return
-        if template.shape not in self.shapes:
-            self._learn_shape(template.shape, template.example)
+        self._hold_job_shape(_job_key(job), template.shape, template.example)
+
+    def _hold_job_shape(self, key: GroupKey, shape: str, example: Pod | None = None) -> None:
+        """A job that has not ended knows its shape without any pod; no shape lets go of the one held before."""
+        before = self._job_shapes.pop(key, "")
+        if shape and example is not None:
+            self._job_shapes[key] = shape
+            if self.shapes.enter(shape, example):
+                self._settle_unshaped(shape)
+        if before:
+            self.shapes.leave(before)
 
     # -- nodes, namespaces, the fence -----------------------------------------------------------------------------
 
@@ -285,14 +292,17 @@ class World:
         if not needs_gate(pod, self._gpu_resources):
             return None
         previous = (known[0], known[1]) if known is not None and known[1] is not None else None
-        member = read_member(pod, previous, self.read_ticket)
-        if member.shape and member.shape not in self.shapes:
-            self._learn_shape(member.shape, pod)
-        return member
+        return read_member(pod, previous, self.read_ticket)
 
-    def _learn_shape(self, shape: str, pod: Pod) -> None:
+    def _count_shape(self, pod: Pod, member: Member | None, before: Member | None) -> None:
         """Plans may be known before any pod of their shape: only now their slots can take room."""
-        self.shapes[shape] = Shape(demand(pod), constraints_of(pod))
+        old, new = before.shape if before is not None else "", member.shape if member is not None else ""
+        if new and new != old and self.shapes.enter(new, pod):
+            self._settle_unshaped(new)
+        if old and new != old:
+            self.shapes.leave(old)
+
+    def _settle_unshaped(self, shape: str) -> None:
         for key in self._unshaped.pop(shape, ()):
             group = self.groups.get(key)
             if group is not None:

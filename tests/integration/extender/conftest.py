@@ -140,6 +140,12 @@ class ByHand:
     def stays_unbound(self, seconds: float = 1.5) -> None:
         self.admin.stays("pods", lambda pods: not bound(pods), namespace=self.namespace, seconds=seconds)
 
+    def wait_admitted(self, pod: str, node: str) -> None:
+        """Until filter lets the pod pass, after which kube-scheduler would call bind: the extender knows its Gang."""
+        door, body = Door(self.cluster.url("extender")), self.admin.get("pods", pod, self.namespace)
+        question = {"Pod": body, "Nodes": None, "NodeNames": [node]}
+        wait_until(lambda: door.ask("filter", question)["NodeNames"] == [node], 20, f"{pod} to be admitted")
+
     def parked(self) -> int:
         return int(metric(self.cluster, "muster_extender_parked"))
 

@@ -22,6 +22,8 @@ class Gang:
         hand.create_gang("pods-g", {self.node: f"0-{count - 1}"}, minimum=minimum)
         for slot, name in enumerate(self.names):
             hand.release(name, hand.ticket(slot, self.node))
+        for name in self.names:
+            hand.wait_admitted(name, self.node)
         pods = hand.admin.items("pods", hand.namespace)
         self.calls = [self._call(pods[name]) for name in self.names]
 

@@ -56,6 +56,7 @@ def test_a_polite_end_answers_whoever_is_parked(cluster: Any, restart: Any, hand
     pods = hand.create_pods("a")
     hand.create_gang("pods-g", {node: "0-1"}, minimum=2)
     hand.release("a", hand.ticket(0, node))
+    hand.wait_admitted("a", node)
     uid = pods["a"]["metadata"]["uid"]
     call = {"PodName": "a", "PodNamespace": hand.namespace, "PodUID": uid, "Node": node}
     held = hand.in_background(lambda: json.loads(door.post("bind", call, timeout=30).data))

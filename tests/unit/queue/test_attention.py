@@ -10,7 +10,7 @@ from muster_planner.reservation import GroupPlacement, NodeRun, Reservation
 from muster_planner.retry import NOTHING_LEARNT
 from muster_queue.controller.agenda import Agenda
 from muster_queue.controller.backlog import Backlog, GangTarget, gang_request, slots_of
-from muster_queue.controller.world import Shape
+from muster_queue.controller.shapes import Shape
 
 SHAPES = {"shape": Shape({"cpu": 1000}, Constraints()), "other": Shape({"cpu": 1}, Constraints())}
 

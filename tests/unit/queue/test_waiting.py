@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from bones.gang_views import bound, make_gang, make_member, make_view, released
+from muster_api.gangs import GangOwner
 from muster_api.phases import GangPhase
 from muster_api.reasons import Reason
 from muster_queue.controller.deciding import decide, decide_unmanaged, decide_without_gang
@@ -152,3 +154,11 @@ def test_a_gang_under_way_goes_on_although_its_namespace_has_lost_its_label() ->
     decision = decide(view, PATIENCE, 0.0)
     assert isinstance(decision.step, DeleteGang)
     assert decide_unmanaged(decision, view) == decision
+
+
+@pytest.mark.parametrize("phase", [GangPhase.PENDING, GangPhase.FAILED, GangPhase.SUCCEEDED])
+def test_a_gang_of_pods_that_name_an_aijob_as_their_owner_is_a_plain_gang_all_the_same(phase: GangPhase) -> None:
+    gang = make_gang(phase)
+    owner = GangOwner(kind="AIJob", name="forged", uid="nobody")
+    gang = msgspec.structs.replace(gang, spec=msgspec.structs.replace(gang.spec, owner=owner))
+    assert isinstance(decide(make_view(gang, []), PATIENCE, 0.0).step, DeleteGang)

@@ -172,6 +172,18 @@ def test_an_older_state_and_an_answer_about_a_pod_that_is_gone_change_nothing(wo
     assert ("team", "pods-g") not in world.groups
 
 
+def test_what_pods_asked_for_is_forgotten_with_the_last_of_them(world: World, events: Events) -> None:
+    pods = [events.pod("a"), events.pod("b")]
+    for pod in pods:
+        world.see_pod(pod)
+    assert list(world.shapes) == [shape_of(pods[0])]
+    world.see_pod(events.pod("a", ticket=make_ticket(0)))
+    world.lose_pod(pods[0])
+    assert list(world.shapes) == [shape_of(pods[0])]
+    world.lose_pod(pods[1])
+    assert not world.shapes
+
+
 def test_a_namespace_labelled_after_its_pods_wakes_them(events: Events) -> None:
     world = World((GPU_RESOURCE,))
     woken: list[object] = []

@@ -1,0 +1,5 @@
+"""`python -m muster_local` is the command `muster`."""
+
+from muster_local.app import main
+
+main()
