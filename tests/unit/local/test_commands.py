@@ -53,7 +53,9 @@ def test_failpoints_of_the_callers_shell_reach_no_process(instance: Instance, mo
     assert "MUSTER_FAILPOINTS" not in process_environment("extender", instance, LAYOUT)
 
 
-@pytest.mark.parametrize("name", ["", "nix", "etcd@2", "controller@", "controller@x", "controller@2@3"])
+@pytest.mark.parametrize(
+    "name", ["", "nix", "etcd@2", "controller@", "controller@x", "controller@2@3", "process-node", "process-node-01"]
+)
 def test_names_that_name_nothing(name: str) -> None:
     with pytest.raises(ValueError, match=f"^{name}|is not a valid Component$"):
         component_of(name)
@@ -70,3 +72,26 @@ def test_options_are_checked_with_what_would_be_accepted() -> None:
 def test_the_stock_scheduler_runs_without_our_services() -> None:
     options = with_changes(ClusterOptions(), {"muster": False})
     assert [name for name in START_ORDER if not options.wants(name)] == ["webhook", "extender", "controller"]
+
+
+def test_process_nodes_are_components_with_numbers(instance: Instance) -> None:
+    instance.options = with_changes(instance.options, {"process_nodes": 2, "process_cpu": "4"})
+    assert instance.options.process_node_names == ["process-node-0", "process-node-1"]
+    ensure_port("process-node-1", instance)
+    command = command_for("process-node-1", instance, LAYOUT)
+    assert command == [sys.executable, "-m", "muster_local.process_node"]
+    environment = process_environment("process-node-1", instance, LAYOUT)
+    assert environment["MUSTER_NODE_NAME"] == "process-node-1"
+    assert environment["MUSTER_NODE_CPU"] == "4"
+    assert environment["KUBECONFIG"] == "/state/kubeconfigs/process-node-1.yaml"
+    for wrong in ({"process_nodes": 99}, {"process_cpu": "much"}, {"images": "/no/such/file"}):
+        with pytest.raises(LocalError):
+            with_changes(ClusterOptions(), wrong)
+
+
+def test_simulated_nodes_renew_slowly_unless_process_nodes_are_there(instance: Instance) -> None:
+    assert "--node-monitor-grace-period=300s" in command_for("kube-controller-manager", instance, LAYOUT)
+    assert "--node-lease-duration-seconds=240" in command_for("kwok", instance, LAYOUT)
+    instance.options = with_changes(instance.options, {"process_nodes": 1})
+    assert "--node-monitor-grace-period=40s" in command_for("kube-controller-manager", instance, LAYOUT)
+    assert "--node-lease-duration-seconds=32" in command_for("kwok", instance, LAYOUT)

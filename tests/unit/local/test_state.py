@@ -8,6 +8,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from cryptography import x509
 
 from muster_local import instance as records
 from muster_local.components import PORT_BLOCK_SIZE
@@ -15,7 +16,7 @@ from muster_local.credentials import ensure_static_tokens
 from muster_local.errors import InstanceMissingError, LocalError
 from muster_local.layout import StateLayout
 from muster_local.options import ClusterOptions
-from muster_local.pki import ensure_pki
+from muster_local.pki import ensure_node_certificates, ensure_pki, node_client
 from muster_local.ports import block_is_free, claim_block, release_block
 from muster_local.processes import ProcessRecord
 
@@ -115,3 +116,13 @@ def test_removing_an_instance_leaves_what_is_not_its_own(layout: StateLayout) ->
     stranger.unlink()
     layout.remove()
     assert not layout.root.exists()
+
+
+def test_a_process_node_shows_who_it_is(layout: StateLayout) -> None:
+    ensure_pki(layout)
+    ensure_node_certificates(layout, "process-node-0")
+    certificate = x509.load_pem_x509_certificate(layout.certificate(node_client("process-node-0")).read_bytes())
+    assert certificate.subject.rfc4514_string() == "CN=system:node:process-node-0,O=system:nodes"
+    before = layout.certificate("process-node-0").read_bytes()
+    ensure_node_certificates(layout, "process-node-0")
+    assert layout.certificate("process-node-0").read_bytes() == before
