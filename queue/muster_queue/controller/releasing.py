@@ -36,7 +36,10 @@ def decide_released(view: GangView, patience: Patience, now: float) -> Decision:
         return Decision(step=abort_move(view, abort))
     if seating.to_send:
         return Decision(step=SendTickets(seating.to_send, None))
-    return Decision(report=barrier_report(view, seating), recheck_after=recheck_release(view, seating.standing.values(), patience, now))
+    return Decision(
+        report=barrier_report(view, seating),
+        recheck_after=recheck_release(view, seating.standing.values(), patience, now),
+    )
 
 
 def abort_move(view: GangView, abort: Abort) -> Move:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from muster_api.gangs import Gang
+from muster_api.names import PLAIN_GANG_PREFIX
 from muster_api.phases import GangPhase
 from muster_api.reasons import Reason
 from muster_queue.controller import statuses
@@ -13,12 +14,10 @@ from muster_queue.controller.steps import Decision, DeleteGang, Move
 from muster_queue.controller.timing import Patience
 from muster_queue.controller.views import GangView
 
-OWN_JOB_KINDS = frozenset({"AIJob", "TrainingJob", "GPUWorkload"})
-
 
 def is_plain(gang: Gang) -> bool:
-    """Whether this Gang stands for pods that carry a label, and not for a job object of ours."""
-    return gang.spec.owner is None or gang.spec.owner.kind not in OWN_JOB_KINDS
+    """Whether this Gang stands for pods that carry a label, and not for a job of ours; owners are easily forged."""
+    return gang.metadata.name.startswith(PLAIN_GANG_PREFIX)
 
 
 def decide_pending(view: GangView, patience: Patience, now: float) -> Decision:

@@ -64,7 +64,7 @@ def decide_job(view: JobView) -> JobDecision:
     if job.status.phase in TERMINAL:
         return _ended(view)
     if view.gang is not None and view.gang.phase is GangPhase.SUCCEEDED:
-        return _finish(view, JobPhase.SUCCEEDED, Reason.FINISHED, f"{members_text(view.gang.size)} of {view.gang.size} succeeded")
+        return _finish(view, JobPhase.SUCCEEDED, Reason.FINISHED, f"{members_text(view.gang.size)} succeeded")
     if job.metadata.annotations.get(CANCEL_ANNOTATION) == "true":
         return _finish(view, JobPhase.CANCELLED, Reason.CANCELLED, f"cancelled by the annotation {CANCEL_ANNOTATION}")
     if job.spec.suspend:
