@@ -67,6 +67,9 @@ def look_at_job(world: World, glance: Glance, patience: Patience) -> tuple[Decis
 
 
 def _gang_decision(glance: Glance, wants: Wants, template: JobTemplate, patience: Patience) -> Decision:
+    if glance.view is not None and not is_own(glance.view.gang, template):
+        # An earlier job of that name has left it behind, and this one waits until it is gone.
+        return decide_job_gang(glance.view, Wants(), None, patience, glance.now)
     if glance.view is not None:
         return decide_job_gang(glance.view, wants, template, patience, glance.now)
     members = tuple(member for member in glance.roster.everyone() if not member.deleting)

@@ -344,12 +344,13 @@ class World:
     def _replace_gang(self, group: Group, gang: Gang | None) -> None:
         for placement in group.plan.values():
             self._groups_on.get(placement.node, set()).discard(group.key)
+        took_of_limits = group.gang is not None and group.gang.status.phase not in ENDED_PHASES
         group.see_gang(gang)
         for placement in group.plan.values():
             self._groups_on.setdefault(placement.node, set()).add(group.key)
         self.settle_group(group)
         self.listeners.group_changed(group.key)
-        if group.job is not None and (gang is None or gang.status.phase in ENDED_PHASES):
+        if group.is_of_job and took_of_limits and (gang is None or gang.status.phase in ENDED_PHASES):
             # What it took of its queue's and cluster's limits is free again.
             self.listeners.room_changed()
         self._forget_if_idle(group)
