@@ -42,6 +42,8 @@ class Listeners:
     """Who wants to hear that something has to be looked at again."""
 
     group_changed: Callable[[GroupKey], None] = lambda key: None
+    group_stirred: Callable[[GroupKey], None] = lambda key: None
+    """Only how its pods do has changed, which nobody has to act on at once."""
     single_changed: Callable[[str], None] = lambda uid: None
     room_changed: Callable[[], None] = lambda: None
     nodes_changed: Callable[[], None] = lambda: None
@@ -307,7 +309,9 @@ class World:
             group = self.groups.setdefault(key, Group(key))
             group.see_member(member)
             self._settle_slot(group, member)
-            if is_news:
+            if is_news and before is not None and _is_only_state(before, member):
+                self.listeners.group_stirred(key)
+            elif is_news:
                 self.listeners.group_changed(key)
             return
         self.singles[member.uid] = member
@@ -416,6 +420,11 @@ class World:
         for member in self.singles.values():
             if member.namespace == namespace:
                 self.listeners.single_changed(member.uid)
+
+
+def _is_only_state(before: Member, member: Member) -> bool:
+    """Whether a job's pod has only begun to run, or waits for its image."""
+    return before == msgspec.structs.replace(member, version=before.version, state=before.state)
 
 
 def _group_key(gang: Gang) -> GroupKey:
