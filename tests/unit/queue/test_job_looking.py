@@ -10,7 +10,7 @@ import pytest
 from bones.gang_views import TERM, TIME, make_gang
 from bones.job_views import START, make_job
 from muster_api.gangs import Gang, GangOwner
-from muster_api.jobs import AIJob
+from muster_api.jobs import AIJob, JobResources
 from muster_api.names import GPU_RESOURCE, MANAGED_LABEL
 from muster_api.objects import Namespace, ObjectMeta
 from muster_api.phases import GangPhase, JobPhase
@@ -101,3 +101,14 @@ def test_an_eviction_that_somebody_else_ordered_is_put_on_record_first() -> None
     decision, _ = look(make_job(JobPhase.RUNNING), gang)
     assert isinstance(decision.step, WriteJob)
     assert decision.step.status.attempts[0].number == 1
+
+
+def test_a_job_that_cannot_be_read_ends_and_says_why() -> None:
+    job = make_job(resources=JobResources(requests={"cpu": "1e999"}))
+    decision, _ = look(job)
+    assert isinstance(decision.step, WriteJob)
+    status = decision.step.status
+    assert (status.phase, status.reason) == (JobPhase.FAILED, Reason.INVALID)
+    assert "1e999" in status.message
+    again, _ = look(msgspec.structs.replace(job, status=status))
+    assert again.step is None
