@@ -40,7 +40,6 @@ class Reason(StrEnum):
     CLUSTER_LIMIT = "ClusterLimit"
     QUEUE_NOT_FOUND = "QueueNotFound"
     CLUSTER_NOT_FOUND = "ClusterNotFound"
-    NAMESPACE_NOT_MANAGED = "NamespaceNotManaged"
     POOL_MISSING = "PoolMissing"
     NAME_TAKEN = "NameTaken"
     SUSPENDED = "Suspended"

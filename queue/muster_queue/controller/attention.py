@@ -15,6 +15,8 @@ SHORTEST_SPACING: Final = 0.02
 LONGEST_SPACING: Final = 0.5
 SHARE: Final = 0.04
 """Of one core, that looking at one gang may take while it changes all the time."""
+STIR: Final = 0.2
+"""Before changes are looked at that only numbers in a status depend on."""
 BREATH: Final = 0.005
 """Changes that arrive together are looked at together."""
 
@@ -34,7 +36,13 @@ class Attention:
 
     def listen(self) -> None:
         """Hear of every change from now on, and look at everything once."""
-        self._world.listeners = Listeners(self.mark_group, self.mark_single, self.new_room, self.new_nodes)
+        self._world.listeners = Listeners(
+            group_changed=self.mark_group,
+            group_stirred=self.stir_group,
+            single_changed=self.mark_single,
+            room_changed=self.new_room,
+            nodes_changed=self.new_nodes,
+        )
         for key in self._world.groups:
             self.mark_group(key)
         for uid in self._world.singles:
@@ -44,6 +52,10 @@ class Attention:
         """Large gangs are looked at less often while they change all the time."""
         if self._agenda.mark(key, self._clock.monotonic(), self._spacing.get(key, SHORTEST_SPACING)):
             self._news.set()
+
+    def stir_group(self, key: GroupKey) -> None:
+        """Many small changes are looked at together, a little later."""
+        self.recheck(key, STIR)
 
     def mark_single(self, uid: str) -> None:
         if self._agenda.mark(uid, self._clock.monotonic()):

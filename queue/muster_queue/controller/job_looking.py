@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from muster_api.jobs import AIJob, Execution
+from muster_api.quantities import QuantityError
 from muster_api.reasons import Reason
 from muster_queue.controller.groups import Group
 from muster_queue.controller.job_gangs import decide_job_gang, is_own
@@ -23,7 +24,7 @@ from muster_queue.controller.steps import (
 from muster_queue.controller.timing import Patience
 from muster_queue.controller.views import GangView
 from muster_queue.controller.world import World
-from muster_queue.jobs.lifecycle import JobDecision, decide_job
+from muster_queue.jobs.lifecycle import JobDecision, decide_job, refuse_job
 from muster_queue.jobs.templates import JobTemplate
 from muster_queue.jobs.views import Hindrance, JobView
 from muster_queue.jobs.wants import Wants, wants_of
@@ -49,11 +50,14 @@ class Glance:
 
 
 def look_at_job(world: World, glance: Glance, patience: Patience) -> tuple[Decision, JobLook | None]:
-    """What to do next for the gang or the job, and how the job stands. Raises QuantityError for a poisoned job."""
+    """What to do next for the gang or the job, and how the job stands."""
     job = glance.group.job
     if job is None:
         return _without_job(glance, patience), None
-    template = world.catalog.template(job)
+    try:
+        template = world.catalog.template(job)
+    except QuantityError as error:
+        return _refuse(job, f"spec.resources: {error}", glance)
     view = _job_view(world, job, template, glance, patience)
     decision = decide_job(view)
     look = JobLook(job, decision)
@@ -66,7 +70,16 @@ def look_at_job(world: World, glance: Glance, patience: Patience) -> tuple[Decis
     return _soonest(gang_decision, decision.recheck_after), look
 
 
+def _refuse(job: AIJob, message: str, glance: Glance) -> tuple[Decision, JobLook]:
+    decision = refuse_job(JobView(job, None, members=0, gpus=0, now=glance.wall), message)
+    step = DeleteJob(job) if decision.expires else WriteJob(job, decision.status) if decision.is_binding else None
+    return Decision(step=step, recheck_after=decision.recheck_after), JobLook(job, decision)
+
+
 def _gang_decision(glance: Glance, wants: Wants, template: JobTemplate, patience: Patience) -> Decision:
+    if glance.view is not None and not is_own(glance.view.gang, template):
+        # An earlier job of that name has left it behind, and this one waits until it is gone.
+        return decide_job_gang(glance.view, Wants(), None, patience, glance.now)
     if glance.view is not None:
         return decide_job_gang(glance.view, wants, template, patience, glance.now)
     members = tuple(member for member in glance.roster.everyone() if not member.deleting)

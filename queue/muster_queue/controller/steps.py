@@ -104,8 +104,10 @@ Step = CreateGang | DeleteGang | Move | SendTickets | EvictMembers | JobStep
 
 
 def takes_down(step: Step) -> bool:
-    """Whether the step must not rest on old news."""
-    return isinstance(step, DeleteGang | EvictMembers | DeletePods) or (isinstance(step, Move) and step.takes_down)
+    """Whether the step must not rest on old news: the end of an attempt, once it is on record, takes a gang down."""
+    return isinstance(step, DeleteGang | EvictMembers | DeletePods | WriteJob | DeleteJob) or (
+        isinstance(step, Move) and step.takes_down
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,10 +16,7 @@ from muster_queue.controller.views import GangView
 
 
 def is_plain(gang: Gang) -> bool:
-    """Whether this Gang stands for pods that carry a label, and not for a job object of ours.
-
-    Its name tells: the owner is what the first pod's author wrote.
-    """
+    """Whether this Gang stands for pods that carry a label, and not for a job of ours; owners are easily forged."""
     return gang.metadata.name.startswith(PLAIN_GANG_PREFIX)
 
 

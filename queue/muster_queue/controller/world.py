@@ -34,6 +34,8 @@ class Listeners:
     """Who wants to hear that something has to be looked at again."""
 
     group_changed: Callable[[GroupKey], None] = lambda key: None
+    group_stirred: Callable[[GroupKey], None] = lambda key: None
+    """Only how its pods do has changed, which nobody has to act on at once."""
     single_changed: Callable[[str], None] = lambda uid: None
     room_changed: Callable[[], None] = lambda: None
     nodes_changed: Callable[[], None] = lambda: None
@@ -317,7 +319,9 @@ class World:
             group = self.groups.setdefault(key, Group(key))
             group.see_member(member)
             self._settle_slot(group, member)
-            if is_news:
+            if is_news and before is not None and _is_only_state(before, member):
+                self.listeners.group_stirred(key)
+            elif is_news:
                 self.listeners.group_changed(key)
             return
         self.singles[member.uid] = member
@@ -354,12 +358,13 @@ class World:
     def _replace_gang(self, group: Group, gang: Gang | None) -> None:
         for placement in group.plan.values():
             self._groups_on.get(placement.node, set()).discard(group.key)
+        took_of_limits = group.gang is not None and group.gang.status.phase not in ENDED_PHASES
         group.see_gang(gang)
         for placement in group.plan.values():
             self._groups_on.setdefault(placement.node, set()).add(group.key)
         self.settle_group(group)
         self.listeners.group_changed(group.key)
-        if group.job is not None and (gang is None or gang.status.phase in ENDED_PHASES):
+        if group.is_of_job and took_of_limits and (gang is None or gang.status.phase in ENDED_PHASES):
             # What it took of its queue's and cluster's limits is free again.
             self.listeners.room_changed()
         self._forget_if_idle(group)
@@ -425,6 +430,11 @@ class World:
         for member in self.singles.values():
             if member.namespace == namespace:
                 self.listeners.single_changed(member.uid)
+
+
+def _is_only_state(before: Member, member: Member) -> bool:
+    """Whether a job's pod has only begun to run, or waits for its image."""
+    return before == msgspec.structs.replace(member, version=before.version, state=before.state)
 
 
 def _group_key(gang: Gang) -> GroupKey:

@@ -19,7 +19,7 @@ from muster_api.phases import GangPhase, JobPhase
 from muster_api.reasons import Reason
 from muster_planner.wording import members_text
 from muster_queue.jobs.failures import UNCOUNTED, AttemptEnd, backoff
-from muster_queue.jobs.telling import told, wall_time
+from muster_queue.jobs.telling import LONGEST_MESSAGE, told, wall_time
 from muster_queue.jobs.views import GangFacts, JobView
 
 TERMINAL: Final = frozenset({JobPhase.SUCCEEDED, JobPhase.FAILED, JobPhase.DEAD_LETTER, JobPhase.CANCELLED})
@@ -64,9 +64,7 @@ def decide_job(view: JobView) -> JobDecision:
     if job.status.phase in TERMINAL:
         return _ended(view)
     if view.gang is not None and view.gang.phase is GangPhase.SUCCEEDED:
-        return _finish(
-            view, JobPhase.SUCCEEDED, Reason.FINISHED, f"{members_text(view.gang.size)} of {view.gang.size} succeeded"
-        )
+        return _finish(view, JobPhase.SUCCEEDED, Reason.FINISHED, f"{members_text(view.gang.size)} succeeded")
     if job.metadata.annotations.get(CANCEL_ANNOTATION) == "true":
         return _finish(view, JobPhase.CANCELLED, Reason.CANCELLED, f"cancelled by the annotation {CANCEL_ANNOTATION}")
     if job.spec.suspend:
@@ -77,6 +75,13 @@ def decide_job(view: JobView) -> JobDecision:
     if end is not None:
         return _close_attempt(view, end)
     return _go_on(view)
+
+
+def refuse_job(view: JobView, message: str) -> JobDecision:
+    """What it asks for cannot be read: it ends, and says why."""
+    if view.job.status.phase in TERMINAL or view.job.metadata.deletion_timestamp is not None:
+        return decide_job(view)
+    return _finish(view, JobPhase.FAILED, Reason.INVALID, message)
 
 
 def record_of(status: AIJobStatus, attempt: int) -> AttemptRecord | None:
@@ -103,7 +108,7 @@ def pause_left(status: AIJobStatus, now: datetime) -> float:
 
 def _ended(view: JobView) -> JobDecision:
     status = view.job.status
-    asked = view.job.metadata.annotations.get(RETRY_ANNOTATION, "")
+    asked = view.job.metadata.annotations.get(RETRY_ANNOTATION, "")[:LONGEST_MESSAGE]
     if asked and asked != status.observed_retry and status.phase in (JobPhase.FAILED, JobPhase.DEAD_LETTER):
         return _again(view, asked)
     ttl = view.job.spec.ttl_seconds_after_finished

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -34,6 +33,9 @@ from muster_queue.jobs.environment import Run, environment
 DEFAULT_REQUESTS: Final = {"cpu": "1", "memory": "1Gi"}
 NODE_TAINTS: Final = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
 UNHEALTHY_SECONDS: Final = 300
+
+FIELDS: Final = {name: f"\0{name}\0" for name in ("ordinal", "node", "ticket")}
+"""What stands in the common text for each field; Kubernetes takes no such character in anything that a user writes."""
 
 Manifest = dict[str, Any]
 
@@ -114,10 +116,8 @@ class PodPress:
     """Prints the pods of one attempt. Names, nodes and tickets need no escaping; all else is encoded by msgspec."""
 
     def __init__(self, template: JobTemplate, run: Run) -> None:
-        token = f"@{secrets.token_hex(8)}@"
-        self._tokens = {name: f"{token}{name}{token}" for name in ("ordinal", "node", "ticket")}
-        text = msgspec.json.encode(_manifest(template, run, self._tokens))
-        self._parts: list[tuple[bytes, str]] = _cut(text, self._tokens)
+        text = msgspec.json.encode(_manifest(template, run, FIELDS))
+        self._parts = _cut(text, FIELDS)
         self._run = run
 
     def name(self, ordinal: int) -> str:
@@ -224,7 +224,7 @@ def _cut(text: bytes, tokens: dict[str, str]) -> list[tuple[bytes, str]]:
     for name, token in tokens.items():
         cut: list[tuple[bytes, str]] = []
         for literal, field in pieces:
-            *before, last = literal.split(token.encode())
+            *before, last = literal.split(msgspec.json.encode(token)[1:-1])
             cut += [(piece, name) for piece in before]
             cut.append((last, field))
         pieces = cut

@@ -1,0 +1,114 @@
+"""A job and its gang, looked at together: the job is written first, and somebody else's gang is not its own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from bones.gang_views import TERM, TIME, make_gang
+from bones.job_views import START, make_job
+from muster_api.gangs import Gang, GangOwner
+from muster_api.jobs import AIJob, JobResources
+from muster_api.names import GPU_RESOURCE, MANAGED_LABEL
+from muster_api.objects import Namespace, ObjectMeta
+from muster_api.phases import GangPhase, JobPhase
+from muster_api.reasons import Reason
+from muster_queue.controller.job_looking import Glance, JobLook, look_at_job
+from muster_queue.controller.looking import UNMADE
+from muster_queue.controller.roster import call_roll
+from muster_queue.controller.steps import CreateJobGang, Decision, DeleteGang, DeleteJob, Move, WriteJob
+from muster_queue.controller.timing import Patience
+from muster_queue.controller.views import GangView
+from muster_queue.controller.world import World
+
+KEY = ("team", "aijob-train")
+
+
+def gang_of(phase: GangPhase, owner: str = "job-uid", **status: Any) -> Gang:
+    gang = make_gang(phase, members=1, minimum=1, **({"attempt": 1} | status))
+    spec = msgspec.structs.replace(gang.spec, owner=GangOwner(kind="AIJob", name="train", uid=owner))
+    metadata = msgspec.structs.replace(gang.metadata, name=KEY[1])
+    return msgspec.structs.replace(gang, spec=spec, metadata=metadata)
+
+
+def look(job: AIJob | None, gang: Gang | None = None, *, managed: bool = True) -> tuple[Decision, JobLook | None]:
+    world = World((GPU_RESOURCE,))
+    labels = {MANAGED_LABEL: "true"} if managed else {}
+    world.see_namespace(Namespace(metadata=ObjectMeta(name="team", labels=labels)))
+    if job is not None:
+        world.see_job(job)
+    if gang is not None:
+        world.see_gang(gang)
+    roster = call_roll((), gang or UNMADE)
+    view = GangView(gang=gang, roster=roster, term=TERM, time=TIME) if gang is not None else None
+    return look_at_job(world, Glance(world.groups[KEY], view, roster, START, 0.0), Patience())
+
+
+def test_a_new_job_asks_for_its_gang_first() -> None:
+    decision, _ = look(make_job())
+    assert isinstance(decision.step, CreateJobGang)
+
+
+@pytest.mark.parametrize(
+    ("job", "step"),
+    [
+        pytest.param(make_job(suspend=True), WriteJob, id="held before anything else"),
+        pytest.param(make_job(JobPhase.HELD, suspend=True), type(None), id="held already"),
+        pytest.param(make_job(JobPhase.CANCELLED), type(None), id="over"),
+        pytest.param(
+            make_job(JobPhase.FAILED, ttl_seconds_after_finished=0, status={"completion_time": TIME}), DeleteJob,
+            id="over, and its time to live as well",
+        ),
+    ],
+)  # fmt: skip
+def test_a_job_without_a_gang_may_want_none(job: AIJob, step: type) -> None:
+    decision, _ = look(job)
+    assert isinstance(decision.step, step)
+
+
+def test_what_a_job_lacks_is_told_and_nothing_is_made() -> None:
+    for job, managed, reason in (
+        (make_job(), False, Reason.NAMESPACE_NOT_MANAGED),
+        (make_job(queue="nowhere"), True, Reason.QUEUE_NOT_FOUND),
+        (make_job(cluster="nowhere"), True, Reason.CLUSTER_NOT_FOUND),
+    ):
+        decision, told = look(job, managed=managed)
+        assert decision.step is None
+        assert told is not None
+        assert told.decision.status.reason == reason
+
+
+def test_the_gang_of_an_earlier_job_goes_before_the_new_one_gets_its_own() -> None:
+    decision, _ = look(make_job(), gang_of(GangPhase.PENDING, owner="an earlier job"))
+    assert isinstance(decision.step, DeleteGang)
+    running, told = look(make_job(), gang_of(GangPhase.RUNNING, owner="an earlier job"))
+    assert isinstance(running.step, Move)
+    assert running.step.status.phase is GangPhase.FAILED
+    assert told is not None
+    assert told.decision.status.phase is JobPhase.QUEUED
+
+
+def test_a_gang_without_a_job_goes() -> None:
+    decision, told = look(None, gang_of(GangPhase.PENDING))
+    assert isinstance(decision.step, DeleteGang)
+    assert told is None
+
+
+def test_an_eviction_that_somebody_else_ordered_is_put_on_record_first() -> None:
+    gang = gang_of(GangPhase.EVICTING, message="a better gang took its place", reason="Preempted")
+    decision, _ = look(make_job(JobPhase.RUNNING), gang)
+    assert isinstance(decision.step, WriteJob)
+    assert decision.step.status.attempts[0].number == 1
+
+
+def test_a_job_that_cannot_be_read_ends_and_says_why() -> None:
+    job = make_job(resources=JobResources(requests={"cpu": "1e999"}))
+    decision, _ = look(job)
+    assert isinstance(decision.step, WriteJob)
+    status = decision.step.status
+    assert (status.phase, status.reason) == (JobPhase.FAILED, Reason.INVALID)
+    assert "1e999" in status.message
+    again, _ = look(msgspec.structs.replace(job, status=status))
+    assert again.step is None
