@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
+from enum import Enum
 from typing import Any, TypeVar, get_args
 
 import msgspec
@@ -59,12 +60,15 @@ def _unknown(name: str, known: list[str]) -> str:
 
 def _refusal(field: FieldInfo, value: object, error: msgspec.ValidationError) -> str:
     said = str(error)
-    return f"{field.name}: {said[:1].lower()}{said[1:]}; given was {_shortened(repr(value))}{_bounds(field)}"
+    return f"{field.name}: {said[:1].lower()}{said[1:]}; given was {_shortened(repr(value))}{_accepted(field)}"
 
 
-def _bounds(field: FieldInfo) -> str:
-    """All bounds of a number: the error names only the first that is broken."""
-    for part in get_args(field.type):
+def _accepted(field: FieldInfo) -> str:
+    """All words, or all bounds of a number: the error names at most the first bound that is broken."""
+    kind, *described = get_args(field.type) or (field.type,)
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        return f", accepted are {', '.join(str(member.value) for member in kind)}"
+    for part in described:
         if isinstance(part, msgspec.Meta):
             signs = {">=": part.ge, ">": part.gt, "<=": part.le, "<": part.lt}
             bounds = [f"{sign} {bound}" for sign, bound in signs.items() if bound is not None]

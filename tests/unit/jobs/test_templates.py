@@ -85,7 +85,7 @@ def test_the_shape_is_known_before_there_is_a_pod() -> None:
 def test_members_ask_for_what_their_job_says(
     asked: JobResources | None, requests: dict[str, str], limits: dict[str, str]
 ) -> None:
-    markers = {MEMBER_MARKER: "1", BIND_MARKER: "1"}
+    markers = {MEMBER_MARKER: "0", BIND_MARKER: "0"}
     assert resources_of(asked) == {"requests": requests | markers, "limits": limits | markers}
 
 
