@@ -18,7 +18,7 @@ from rich.console import Console
 from muster_local.binaries import find_binaries
 from muster_local.cluster import Cluster
 from muster_local.components import START_ORDER, process_node_name
-from muster_local.demo import run_demo
+from muster_local.demo.run import run_demo
 from muster_local.doctor import Verdict, examine
 from muster_local.errors import LocalError
 from muster_local.instance import state_layout

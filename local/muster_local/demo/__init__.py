@@ -1,0 +1,1 @@
+"""The demo: short stories on a real control plane, told with the cluster's own output."""
