@@ -53,7 +53,8 @@ binaries: setup ## Find or build the Kubernetes binaries (once, about 7 minutes 
 	@$(BIN)/muster local binaries
 
 .PHONY: demo
-demo: setup ## Show gangs starting whole on a real control plane, then clean up
+demo: setup ## Show gangs starting whole and an AIJob training on a real control plane, then clean up
+	@$(MAKE) --no-print-directory worker || echo "==> No training worker here: the demo goes on without its last story"
 	@$(BIN)/muster demo
 
 .PHONY: test

@@ -27,6 +27,7 @@ from muster_local.ports import any_block_is_free
 from muster_local.process_node.images import worker_environment
 from muster_local.process_node.isolation import find_isolation
 from muster_local.process_node.supervisor.launch import Isolation
+from muster_local.worker import what_training_lacks
 
 _NEEDED_MEMORY_BYTES = 2 * 1024**3
 _NEEDED_FILES = 4096
@@ -153,10 +154,10 @@ def _process_nodes() -> list[Finding]:
         isolation = Finding("process nodes", Verdict.WARNING, "no mount namespaces here", remedy)
     else:
         isolation = Finding("process nodes", Verdict.GOOD, f"private file systems by {kind}")
-    worker = worker_environment()
-    if worker.is_dir():
-        return [isolation, Finding("worker environment", Verdict.GOOD, str(worker))]
-    return [isolation, Finding("worker environment", Verdict.WARNING, f"no {worker}", "run `make worker` to train")]
+    lacking = what_training_lacks()
+    if lacking:
+        return [isolation, Finding("worker environment", Verdict.WARNING, lacking, "run `make worker` to train")]
+    return [isolation, Finding("worker environment", Verdict.GOOD, str(worker_environment()))]
 
 
 def _instance(layout: StateLayout) -> list[Finding]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from pathlib import Path
 
 from muster_local.process_node.images import worker_environment
 
@@ -11,9 +12,9 @@ _LOOK = "import importlib.util as u; print(*(n for n in ('torch', 'sklearn', 'nu
 _SECONDS = 30
 
 
-def what_training_lacks() -> str:
+def what_training_lacks(environment: Path | None = None) -> str:
     """One line for a person; empty if nothing is missing."""
-    programs = worker_environment() / "bin"
+    programs = (environment or worker_environment()) / "bin"
     if not (programs / "muster-worker").exists():
         return f"The training worker is not installed: there is no {programs / 'muster-worker'}"
     try:

@@ -15,12 +15,12 @@ GROUP = f"{P}v1alpha1"
 class JobStage:
     """What users do with AIJobs, and what becomes of these."""
 
-    def __init__(self, stage: Stage, **capacity: int) -> None:
+    def __init__(self, stage: Stage, *, nodes: dict[str, str] | None = None, **capacity: int) -> None:
         self.stage = stage
         self.kube: Kube = stage.kube
         self.kubectl: Kubectl = stage.kubectl
         self.namespace = self.cluster = stage.namespace
-        spec: dict[str, Any] = {"nodeSelector": {TEST_LABEL: self.namespace}}
+        spec: dict[str, Any] = {"nodeSelector": nodes or {TEST_LABEL: self.namespace}}
         if capacity:
             spec["capacity"] = capacity
         self.kube.create(self._manifest("ComputeCluster", self.cluster, spec, namespace=None))

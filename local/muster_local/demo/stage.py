@@ -55,12 +55,15 @@ class Stage:
         """The lines of a pod's log as they come, until its process ends or the reader has enough."""
         self.type("kubectl", "logs", "-f", pod)
         command = self._command("logs", "-f", f"--request-timeout={PATIENCE_SECONDS:.0f}s", pod)
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as reading:
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as reading:
             assert reading.stdout is not None
             try:
                 yield from reading.stdout
+                outcome = reading.wait(_COMMAND_SECONDS)
             finally:
                 reading.kill()
+        if outcome:
+            raise LocalError(f"the log of {pod} could not be followed to its end")
 
     def read_log(self, pod: str) -> list[str]:
         """The lines that are there, without telling anybody."""

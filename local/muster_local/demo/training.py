@@ -22,8 +22,8 @@ _JOB = "digits"
 _WAITING = "pi"
 _KILLED_RANK = 2
 _KILLED_AFTER_EPOCH = 2
-_TOLD = ("joined", "resumed", "epoch", "checkpoint_failed", "failed", "finished")
-_UNTOLD = frozenset({"time", "level", "event", "job", "namespace", "attempt", "rank", "world_size", "path"})
+_TOLD = ("joined", "resumed", "epoch", "checkpoint_failed", "failed", "refused", "terminated", "finished")
+_UNTOLD = frozenset({"time", "level", "event", "job", "namespace", "attempt", "rank", "world_size", "path", "offset"})
 
 Event = dict[str, Any]
 
@@ -135,7 +135,7 @@ def _training() -> dict[str, Any]:
           jobType: training
           image: muster-worker
           cluster: processes
-          config: {{epochs: 8, checkpoint_interval: 5, step_delay_ms: 50}}
+          config: {{epochs: 7, checkpoint_interval: 5, step_delay_ms: 50}}
           resources: {{requests: {{cpu: 250m, memory: 512Mi, {GPU_RESOURCE}: "1"}}}}
           gang: {{enabled: true, minMembers: {RANKS}}}
           retryPolicy: {{maxRetries: 2, backoffSeconds: 2}}
