@@ -17,6 +17,7 @@ from muster_local.errors import LocalError
 NAMESPACE = "demo"
 PATIENCE_SECONDS = 90.0
 _COMMAND_SECONDS = 30
+_FOLLOW_SECONDS = 180
 _POLL_SECONDS = 0.05
 
 
@@ -52,9 +53,12 @@ class Stage:
         self.say(answer.stdout.rstrip())
 
     def follow(self, pod: str) -> Iterator[str]:
-        """The lines of a pod's log as they come, until its process ends or the reader has enough."""
+        """The lines of a pod's log as they come, until its process ends or the reader has enough.
+
+        Raises LocalError when that takes too long.
+        """
         self.type("kubectl", "logs", "-f", pod)
-        command = self._command("logs", "-f", f"--request-timeout={PATIENCE_SECONDS:.0f}s", pod)
+        command = self._command("logs", "-f", f"--request-timeout={_FOLLOW_SECONDS}s", pod)
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as reading:
             assert reading.stdout is not None
             try:

@@ -46,7 +46,7 @@ def test_losses_of_a_gang_that_was_killed_and_retried_are_those_of_the_uninterru
     train(jobs, "whole")
     whole = started(jobs, follow, "whole", 1)
     # Both at once: they have other addresses, names and checkpoints, and nothing in common.
-    train(jobs, "killed", step_delay_ms=50)
+    train(jobs, "killed", step_delay_ms=100)
     killed = started(jobs, follow, "killed", 1)
     lost = started(jobs, follow, "killed", 1, rank=1)
     killed.await_event("step", lambda event: event["step"] >= KILLED_AT)
