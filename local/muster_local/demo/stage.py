@@ -57,7 +57,7 @@ class Stage:
 
         Raises LocalError when that takes too long.
         """
-        self.type("kubectl", "logs", "-f", pod)
+        self.type("kubectl", "logs", "-f", pod, "  # told in short")
         command = self._command("logs", "-f", f"--request-timeout={_FOLLOW_SECONDS}s", pod)
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as reading:
             assert reading.stdout is not None
