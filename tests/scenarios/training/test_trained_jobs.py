@@ -59,7 +59,9 @@ def test_losses_of_a_gang_that_was_killed_and_retried_are_those_of_the_uninterru
 
     status = status_of(jobs.job("killed"))
     assert status["retries"] == 1
-    assert (status["attempts"][0]["failure"], status["attempts"][0]["exitCode"]) == ("exitCode", 137)
+    assert status["attempts"][0]["failure"] == "exitCode"
+    # Whichever is seen first: the one that was killed, or the one that lost its peer.
+    assert status["attempts"][0]["exitCode"] in (137, 1)
     taken_up = resumed.await_event("resumed")["step"]
     assert taken_up >= KILLED_AT - SAVED_EACH
     assert min(resumed.losses()) == taken_up + 1
