@@ -261,7 +261,7 @@ def binaries() -> None:
 def demo(
     state_dir: Annotated[Path | None, typer.Option(help="Where it keeps its state until it is done.")] = None,
 ) -> None:
-    """Show gangs starting whole and an AIJob training on a real control plane while things are killed, then clean up."""
+    """Show gangs starting whole and an AIJob training on a real control plane while things die, then clean up."""
     _raise_on_termination()
     folder = state_dir or default_state_dir().with_name(f"{default_state_dir().name}-demo")
     run_demo(Cluster(folder, progress=Progress()), Console(highlight=False, soft_wrap=True))

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 from collections.abc import Callable, Iterator
+from textwrap import shorten
 from typing import Any
 
 import psutil
@@ -23,6 +24,7 @@ _WAITING = "pi"
 _KILLED_RANK = 2
 _KILLED_AFTER_EPOCH = 2
 _TOLD = ("joined", "resumed", "epoch", "checkpoint_failed", "failed", "refused", "terminated", "finished")
+_TOLD_CHARACTERS = 60
 _UNTOLD = frozenset({"time", "level", "event", "job", "namespace", "attempt", "rank", "world_size", "path", "offset"})
 
 Event = dict[str, Any]
@@ -113,7 +115,8 @@ def _event(line: str) -> Event | None:
 
 
 def _in_short(event: Event) -> str:
-    fields = [f"{name}={value}" for name, value in event.items() if name not in _UNTOLD]
+    told = {name: shorten(str(value), _TOLD_CHARACTERS) for name, value in event.items() if name not in _UNTOLD}
+    fields = [f"{name}={value}" for name, value in told.items()]
     return f"  {event['event']:9} {' '.join(fields)}"
 
 
