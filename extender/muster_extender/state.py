@@ -46,6 +46,8 @@ class ClusterState:
         self._shapes = Shapes()
         # Pods as filter saw them: the scheduler's watch may be ahead of ours.
         self._shown: dict[str, PodRecord] = {}
+        # Tickets that a pod showed before the one it has now: their slots are its own all the same.
+        self._former: dict[str, set[Ticket]] = {}
 
     def observe_namespace(self, namespace: Namespace) -> None:
         if namespace.metadata.labels.get(MANAGED_LABEL) == "true":
@@ -78,6 +80,8 @@ class ClusterState:
         record = pods.record_of(pod, self.resources, old)
         if record == old:
             return
+        if old is not None and old.ticket != record.ticket:
+            self._remember_ticket(old)
         self.pods[record.uid] = record
         self._shown.pop(record.uid, None)
         self._show_shape(old, record)
@@ -177,6 +181,11 @@ class ClusterState:
         ours, theirs = self.ticket_of(known), self.ticket_of(shown)
         return theirs is not None and (ours is None or theirs.epoch > ours.epoch)
 
+    def _remember_ticket(self, old: PodRecord) -> None:
+        ticket = self.ticket_of(old)
+        if ticket is not None and not ticket.is_single:
+            self._former.setdefault(old.uid, set()).add(ticket)
+
     def _show_shape(self, old: PodRecord | None, record: PodRecord) -> None:
         """A shape says what its pods ask for: one of them seen, and every slot of that shape is known."""
         if old is not None and old.shape == record.shape:
@@ -199,18 +208,23 @@ class ClusterState:
 
     def _hold_pod(self, record: PodRecord) -> None:
         ticket = self.ticket_of(record)
-        is_gang_member = ticket is not None and not ticket.is_single
-        if ticket is not None and is_gang_member:
-            self.claims.claim(ticket, record.uid)
+        member_tickets = self._member_tickets(record.uid, ticket)
+        for shown in member_tickets:
+            self.claims.claim(shown, record.uid)
             if record.is_bound:
-                self.claims.spend(ticket, record.uid)
+                self.claims.spend(shown, record.uid)
         hold = self._pod_hold(record, ticket)
         if hold is None:
             self.ledger.drop(record.uid)
         else:
             self.ledger.hold(record.uid, hold)
-        if ticket is not None and is_gang_member:
-            self._refresh_slot(ticket)
+        for shown in member_tickets:
+            self._refresh_slot(shown)
+
+    def _member_tickets(self, uid: str, ticket: Ticket | None) -> tuple[Ticket, ...]:
+        """All tickets for slots of gangs that the pod shows or has shown."""
+        former = tuple(self._former.get(uid, ()))
+        return former if ticket is None or ticket.is_single else (*former, ticket)
 
     def _pod_hold(self, record: PodRecord, ticket: Ticket | None) -> Hold | None:
         if record.is_bound:
@@ -267,12 +281,12 @@ class ClusterState:
             return
         self._shapes.hide(record.shape)
         self._drop_pod(record)
+        self._former.pop(uid, None)
         self.pod_gone(uid)
 
     def _drop_pod(self, record: PodRecord) -> None:
         self.ledger.drop(record.uid)
-        ticket = self.ticket_of(record)
-        if ticket is not None and not ticket.is_single:
+        for ticket in self._member_tickets(record.uid, self.ticket_of(record)):
             self._refresh_slot(ticket)
 
     def _remove_gang(self, gang_id: str) -> None:

@@ -106,7 +106,7 @@ def test_cpu_taken_on_a_planned_node_during_roll_forward(stage: Stage, faults: F
     """Past the repair deadline a gang that cannot be made whole is evicted whole; it never stays in part."""
     stage.add_nodes(3, cpu=2, gpus=1)
     faults.arm("controller", "", env={"MUSTER_REPAIR_DEADLINE": str(REPAIR_SECONDS)})
-    faults.arm("extender", "extender.bind.posted@1=kill")
+    faults.arm("extender", "extender.bind.posted@1=kill", env={"MUSTER_BIND_CONCURRENCY": "1"})
     stage.create_gang("broken", 3, cpu=2)
     faults.wait_dead("extender")
     pods = stage.wait_bound("broken", 1)

@@ -140,6 +140,16 @@ def test_a_slot_whose_pod_has_ended_promises_nothing_any_more() -> None:
     assert free(state) == 8
 
 
+def test_a_pod_that_lost_its_ticket_takes_what_its_slot_was_known_to_ask_for_with_it() -> None:
+    state = make_state()
+    state.observe_pod(make_pod("a", gpus=2, ticket=make_ticket(0, "n0")))
+    state.observe_gang(make_gang(GangPhase.RESERVED, plan={"n0": "0"}))
+    state.observe_pod(make_pod("a", gpus=2, ticket=""))
+    assert state.ledger.holds[GANG_ID, 0].demand == {GPU_RESOURCE: 2}
+    state.forget_pod(make_pod("a"))
+    assert state.ledger.holds[GANG_ID, 0].demand is None
+
+
 def test_a_slot_belongs_to_the_first_uid_that_shows_it_and_to_no_other_after_it() -> None:
     state = make_state()
     ticket = Ticket(GANG_ID, parse_epoch("1-1"), 0, "n0")
