@@ -1,4 +1,4 @@
-"""Reads the extender's own metrics, for what no watch shows: calls and parked binds."""
+"""Reads the extender's own metrics, for what no watch shows."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import urllib.request
 from muster_local.cluster import Cluster
 
 FILTER_CALLS = r"muster_extender_filter_total{[^}]*}"
-PARKED = r"muster_extender_parked\w*(?:{[^}]*})?"
 
 
 def read_metrics(cluster: Cluster) -> str:
@@ -19,11 +18,6 @@ def read_metrics(cluster: Cluster) -> str:
 def filter_calls(cluster: Cluster) -> int:
     """How many filter calls this extender process has answered."""
     return _sum(read_metrics(cluster), FILTER_CALLS)
-
-
-def parked(cluster: Cluster) -> int:
-    """How many bind calls are held open at the barrier now."""
-    return _sum(read_metrics(cluster), PARKED)
 
 
 def _sum(text: str, pattern: str) -> int:

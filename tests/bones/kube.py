@@ -190,6 +190,16 @@ class Kube:
             f"waited {timeout:.0f} s for {what or predicate.__name__}; {resource}: {describe(items)}"
         )
 
+    def wait_event(self, about: str, reason: str, *, namespace: str, timeout: float = 20) -> None:
+        """Until an event with this reason tells of the object with this name."""
+
+        def is_told(events: Items) -> bool:
+            return any(
+                event["involvedObject"]["name"] == about and event["reason"] == reason for event in events.values()
+            )
+
+        self.wait_for("events", is_told, namespace=namespace, timeout=timeout, what=f"{reason} about {about}")
+
     def stays(
         self,
         resource: str,

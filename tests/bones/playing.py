@@ -120,12 +120,7 @@ class Playing:
         return self.admin.wait_for("pods", condition, namespace=self.namespace, timeout=timeout, what=what)
 
     def wait_event(self, about: str, reason: str, *, timeout: float = 10) -> None:
-        def told(events: Items) -> bool:
-            return any(
-                event["involvedObject"]["name"] == about and event["reason"] == reason for event in events.values()
-            )
-
-        self.admin.wait_for("events", told, namespace=self.namespace, timeout=timeout, what=f"{reason} about {about}")
+        self.admin.wait_event(about, reason, namespace=self.namespace, timeout=timeout)
 
     def wait_ticket(self, pod: str) -> Ticket:
         def has_ticket(pods: Items) -> bool:

@@ -73,6 +73,7 @@ def _check_move(world: World, gang: Incarnation, before: GangRecord, after: Gang
         findings.add("phase", _about(after), after.version, message)
     if after.phase == "Committed":
         gang.commits += 1
+        gang.opened = after.message
         if gang.committed_epoch == after.epoch:
             message = f"epoch {after.epoch} was committed twice"
             findings.add("commit-twice", _about(after), after.version, message)

@@ -49,6 +49,7 @@ class GangRecord(Record, tag="gang"):
     plan: dict[str, str] = {}
     """Slot ranges by node, as they stand in the object."""
     reason: str = ""
+    message: str = ""
     bound: int | None = None
 
 
@@ -130,6 +131,7 @@ def gang_record(event: str, seconds: float, item: dict[str, Any]) -> GangRecord:
         epoch=status.get("epoch", ""),
         plan=plan,
         reason=status.get("reason", ""),
+        message=status.get("message", ""),
         bound=status.get("bound"),
     )
 

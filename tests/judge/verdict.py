@@ -92,10 +92,11 @@ def _verdict(world: World, findings: Findings, gaps: list[Gap]) -> Verdict:
 
 def _summary(world: World, key: tuple[str, str]) -> dict[str, Any]:
     membership = world.memberships[key]
-    commits = sum(gang.commits for gang in world.gangs_seen.values() if (gang.last.namespace, gang.last.name) == key)
+    gangs = [gang for gang in world.gangs_seen.values() if (gang.last.namespace, gang.last.name) == key]
     first, whole = membership.first_seconds, membership.whole_seconds
     return {
-        "commits": commits,
+        "commits": sum(gang.commits for gang in gangs),
+        "opened": gangs[-1].opened if gangs else "",
         "bound": membership.counted,
         "create_to_bound_seconds": round(whole - first, 3) if first is not None and whole is not None else None,
         "longest_partial_seconds": round(membership.longest_partial, 3),

@@ -52,6 +52,8 @@ class Incarnation:
     epochs: set[str] = field(default_factory=set)
     committed_epoch: str = ""
     commits: int = 0
+    opened: str = ""
+    """What the last commit said of the barrier."""
     slots: dict[int, str] = field(default_factory=dict)
     taken: dict[tuple[str, int], str] = field(default_factory=dict)
     """Which pod uid was bound with which (epoch, slot)."""

@@ -45,15 +45,7 @@ def test_describe_of_a_single_pod_tells_why_it_waits(stage: Stage, kubectl: Kube
     """A gang of one has no Gang object: its event is where a person looks."""
     _fill_in_part(stage)
     stage.create(stage.pod("large", gpus=3))
-    stage.kube.wait_for(
-        "events",
-        lambda events: any(
-            event["involvedObject"]["name"] == "large" and event["reason"] == "InsufficientResources"
-            for event in events.values()
-        ),
-        namespace=stage.namespace,
-        what="an event that tells why",
-    )
+    stage.kube.wait_event("large", "InsufficientResources", namespace=stage.namespace)
     assert "InsufficientResources" in kubectl("describe", "pod", "large", "-n", stage.namespace)
 
 

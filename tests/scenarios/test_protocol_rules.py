@@ -223,15 +223,7 @@ def test_a_namespace_that_loses_its_label_says_so_to_what_waits_there(stage: Sta
     stage.wait_reason("waits", "InsufficientResources")
     stage.kube.patch("namespaces", stage.namespace, {"metadata": {"labels": {MANAGED: None}}})
     stage.wait_reason("waits", "NamespaceNotManaged")
-    stage.kube.wait_for(
-        "events",
-        lambda events: any(
-            event["involvedObject"]["name"] == "alone" and event["reason"] == "NamespaceNotManaged"
-            for event in events.values()
-        ),
-        namespace=stage.namespace,
-        what="an event of the single pod",
-    )
+    stage.kube.wait_event("alone", "NamespaceNotManaged", namespace=stage.namespace)
     stage.kube.delete("pods", "blocker", stage.namespace, grace=0)
     stage.stays_unbound("waits")
     stage.kube.patch("namespaces", stage.namespace, {"metadata": {"labels": {MANAGED: "true"}}})

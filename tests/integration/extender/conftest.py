@@ -144,7 +144,12 @@ class ByHand:
         """Until filter lets the pod pass, after which kube-scheduler would call bind: the extender knows its Gang."""
         door, body = Door(self.cluster.url("extender")), self.admin.get("pods", pod, self.namespace)
         question = {"Pod": body, "Nodes": None, "NodeNames": [node]}
-        wait_until(lambda: door.ask("filter", question)["NodeNames"] == [node], 20, f"{pod} to be admitted")
+
+        def is_admitted() -> bool:
+            answer = door.post("filter", question)
+            return answer.status == 200 and json.loads(answer.data)["NodeNames"] == [node]
+
+        wait_until(is_admitted, 20, f"{pod} to be admitted")
 
     def parked(self) -> int:
         return int(metric(self.cluster, "muster_extender_parked"))
