@@ -1,4 +1,4 @@
-"""Creates pods as fast as the API server takes them and watches when each is bound, both in one light process."""
+"""Creates pods or AIJobs as fast as the API server takes them and watches when each pod is bound, in one process."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 
 import msgspec
@@ -14,7 +15,20 @@ from muster_kube.session import ApiSession
 
 GANG = "aiplatform.example.com/gang"
 SIZE = "aiplatform.example.com/gang-size"
+AIJOBS = "/apis/aiplatform.example.com/v1alpha1/namespaces/{}/aijobs"
+RESOURCES = {"nvidia.com/gpu": "1", "cpu": "1", "memory": "1Gi"}
 CREATORS = 32
+
+
+class Kind(StrEnum):
+    """Whose pods they are."""
+
+    STOCK = "stock"
+    """Ordinary pods that kube-scheduler places one by one."""
+    GANGS = "gangs"
+    """Pods that name their gang."""
+    AIJOBS = "aijobs"
+    """Pods that the controller makes for jobs."""
 
 
 @dataclass(frozen=True)
@@ -34,10 +48,11 @@ class Shape:
 
 @dataclass
 class Run:
-    """When the first pod was created and when each was bound, in seconds of the monotonic clock."""
+    """When the first pod or job was created and when each pod was bound, in seconds of the monotonic clock."""
 
     first_create: float = 0.0
     created: dict[str, float] = field(default_factory=dict)
+    """Of each pod, or of each job."""
     bound: dict[str, float] = field(default_factory=dict)
 
     @property
@@ -47,8 +62,12 @@ class Run:
 
     @property
     def latencies(self) -> list[float]:
-        """Create to bound of each pod, ascending."""
-        return sorted(self.bound[name] - self.created[name] for name in self.bound)
+        """Create to bound of each pod, ascending; a job's pods count from when the job was created."""
+        return sorted(bound - self._created(name) for name, bound in self.bound.items())
+
+    def _created(self, pod: str) -> float:
+        own = self.created.get(pod)
+        return self.created[pod.split("-")[0]] if own is None else own
 
 
 class _Meta(msgspec.Struct, rename="camel", gc=False):
@@ -77,7 +96,7 @@ class _List(msgspec.Struct):
 _EVENTS = msgspec.json.Decoder(_Event)
 
 
-def manifests(namespace: str, shape: Shape, *, gangs: bool) -> Iterator[tuple[str, bytes]]:
+def pods(namespace: str, shape: Shape, *, gangs: bool) -> Iterator[tuple[str, bytes]]:
     """Name and body of every pod; with gangs or as ordinary ungated pods of the same size."""
     for gang in range(shape.gangs):
         for member in range(shape.size):
@@ -86,20 +105,34 @@ def manifests(namespace: str, shape: Shape, *, gangs: bool) -> Iterator[tuple[st
             if gangs:
                 metadata["labels"] = {GANG: f"g{gang:04}"}
                 metadata["annotations"] = {SIZE: str(shape.size)}
-            resources = {"nvidia.com/gpu": "1", "cpu": "1", "memory": "1Gi"}
             containers = [
                 {
                     "name": "main",
                     "image": "none",
-                    "resources": {"requests": resources, "limits": {"nvidia.com/gpu": "1"}},
+                    "resources": {"requests": RESOURCES, "limits": {"nvidia.com/gpu": "1"}},
                 }
             ]
             body = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": {"containers": containers}}
             yield name, msgspec.json.encode(body)
 
 
-async def measure(kubeconfig: Path, namespace: str, shape: Shape, *, gangs: bool, timeout: float = 420.0) -> Run:
-    """Create all pods of the shape and return once the watch has shown each of them bound."""
+def jobs(namespace: str, shape: Shape) -> Iterator[tuple[str, bytes]]:
+    """Name and body of one AIJob for each gang."""
+    for gang in range(shape.gangs):
+        name = f"g{gang:04}"
+        spec = {
+            "jobType": "training",
+            "image": "none",
+            "resources": {"requests": RESOURCES},
+            "gang": {"enabled": True, "minMembers": shape.size},
+        }
+        metadata = {"name": name, "namespace": namespace}
+        body = {"apiVersion": "aiplatform.example.com/v1alpha1", "kind": "AIJob", "metadata": metadata, "spec": spec}
+        yield name, msgspec.json.encode(body)
+
+
+async def measure(kubeconfig: Path, namespace: str, shape: Shape, kind: Kind, *, timeout: float = 420.0) -> Run:
+    """Create all pods or jobs of the shape and return once the watch has shown each pod bound."""
     run = Run()
     async with await ApiSession.connect(kubeconfig, connection_limit=CREATORS + 4, timeout=60.0) as session:
         path = f"/api/v1/namespaces/{namespace}/pods"
@@ -107,9 +140,12 @@ async def measure(kubeconfig: Path, namespace: str, shape: Shape, *, gangs: bool
         async with asyncio.timeout(timeout), asyncio.TaskGroup() as tasks:
             tasks.create_task(_watch(session, path, start, run, shape.pods))
             run.first_create = time.monotonic()
-            todo = manifests(namespace, shape, gangs=gangs)
+            if kind is Kind.AIJOBS:
+                target, todo = AIJOBS.format(namespace), jobs(namespace, shape)
+            else:
+                target, todo = path, pods(namespace, shape, gangs=kind is Kind.GANGS)
             for _ in range(CREATORS):
-                tasks.create_task(_create(session, path, todo, run))
+                tasks.create_task(_create(session, target, todo, run))
     return run
 
 

@@ -18,6 +18,7 @@ from muster_queue.controller.attention import Attention
 from muster_queue.controller.backlog import Backlog, Owner, Target, owner_of
 from muster_queue.controller.deciding import decide_unmanaged, decide_unmanaged_single
 from muster_queue.controller.groups import GroupKey
+from muster_queue.controller.leader_time import LeaderTime
 from muster_queue.controller.looking import Fitness, GroupLook, Looker, SingleLook
 from muster_queue.controller.members import Stage
 from muster_queue.controller.performing import Hands, Performer
@@ -77,6 +78,7 @@ class Leader:
         self._reserver = Reserver(hands.world, self._backlog, self._workers, self._performer, hands.metrics)
         self._teller = Teller(hands, self._attention, self._workers, self._performer)
         self._tallier = Tallier(hands.world, hands.pods)
+        self._leader_time = LeaderTime(hands.metrics.leader_time)
         self._next_plan = 0.0
         self._was_blind = False
 
@@ -126,6 +128,7 @@ class Leader:
         with self._stage("plan"):
             made = self._plan_or_set_aside(now)
         took = self._hands.clock.monotonic() - now
+        self._leader_time.planned(self._backlog.owners(), took)
         self._next_plan = now + took + max(self._rules.plan_interval, 2 * took)
         if made is None:
             self._attention.plan_at = self._next_plan
@@ -212,9 +215,12 @@ class Leader:
                 self._looker.forget_group(key)
                 self._teller.forget_group(key)
                 self._attention.forget(key)
+                self._leader_time.forget(key)
             return
         look = self._looker.look_at_group(group, fitness, now)
-        self._attention.looked(key, self._hands.clock.monotonic() - now)
+        took = self._hands.clock.monotonic() - now
+        self._attention.looked(key, took)
+        self._leader_time.looked(group, took)
         is_managed = world.is_managed(key[0])
         if not is_managed:
             look = replace(look, decision=decide_unmanaged(look.decision, look.view))

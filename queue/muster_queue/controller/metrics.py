@@ -11,6 +11,7 @@ from prometheus_client.registry import Collector
 from muster_queue.controller.census import Census
 
 STAGES = ("snapshot", "plan", "reserve", "release", "report")
+LEADER_BUCKETS = (0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.2, 1.0)
 BUCKETS = (0.001, 0.005, 0.02, 0.1, 0.5, 2.0)
 
 
@@ -27,6 +28,12 @@ class Metrics:
             registry=registry,
         )
         self.stages = {stage: stages.labels(stage) for stage in STAGES}
+        self.leader_time = Histogram(
+            "muster_gang_leader_seconds",
+            "Time of the leader that a gang took before its commit: looks at it, and its share of every plan.",
+            buckets=LEADER_BUCKETS,
+            registry=registry,
+        )
         self.aborts = Counter(
             "muster_aborts", "Reservations taken back before the commit, by reason.", ["reason"], registry=registry
         )
