@@ -42,7 +42,8 @@ class BareExtender:
     def _filter(self, body: bytes) -> bytes:
         names = body.index(b'"NodeNames":["') + len(b'"NodeNames":[')
         first = body[names : body.index(b'"', names + 1) + 1]
-        return b'{"NodeNames":[%b],"FailedAndUnresolvableNodes":%b,"Error":""}' % (first, REFUSED)
+        refused = REFUSED if body.startswith(b",", names + len(first)) else b"{}"
+        return b'{"NodeNames":[%b],"FailedAndUnresolvableNodes":%b,"Error":""}' % (first, refused)
 
     async def _bind(self, body: bytes) -> bytes:
         call = msgspec.json.decode(body)

@@ -11,12 +11,14 @@ HERE = Path(__file__).parent
 QUICK = (
     ("planner.py",),
     ("extender.py",),
+    ("extender.py", "--pinned"),
     ("admission.py",),
     ("gangs.py", "--shape", "250x20", "--rounds", "1"),
 )
 FULL = (
     ("planner.py",),
     ("extender.py",),
+    ("extender.py", "--pinned"),
     ("admission.py",),
     ("gangs.py", "--shape", "250x20", "--shape", "1x5000", "--rounds", "3"),
 )
