@@ -154,7 +154,7 @@ def test_conditions_are_a_map_and_status_is_a_subresource(user: Kubectl, managed
     ("resource", "columns"),
     [
         ("gg", "NAME PHASE BOUND PRESENT MIN QUEUE PRIORITY REASON AGE"),
-        ("aij", "NAME QUEUE PHASE REASON GPUS READY PRIORITY AGE"),
+        ("aij", "NAME QUEUE PHASE REASON GPUS READY ATTEMPT PRIORITY AGE"),
         ("aiq", "NAME MAX PRIORITY PENDING RUNNING AGE"),
         ("gpuw", "NAME MODEL GPUS PRIORITY PHASE NODE AGE"),
     ],
