@@ -85,6 +85,13 @@ class Group:
             self.claims[ticket.slot] = member.uid
         self.awaited.pop(ticket.slot, None)
 
+    def is_awaited(self, member: Member) -> bool:
+        """Whether it is a pod that was just made for a slot of this job's epoch, and no other stands there."""
+        ticket, gang = member.ticket, self.gang
+        if ticket is None or gang is None or not self.is_of_job or member.stage is not Stage.OPEN or member.deleting:
+            return False
+        return member.holds(gang.spec.id, gang.status.epoch) and ticket.slot not in self.claims
+
     def expect(self, gang: Gang, slot: int, uid: str) -> None:
         """A pod was made for this slot: until the watch tells of it, nobody else is made."""
         if self.gang is not None and _try_of(self.gang) == _try_of(gang) and slot not in self.claims:

@@ -10,17 +10,17 @@ import structlog
 
 from muster_api.gangs import Fence, Gang, PlacementTerm
 from muster_api.jobs import AIJob, AIJobQueue, ComputeCluster
-from muster_api.membership import demand, needs_gate
+from muster_api.membership import needs_gate
 from muster_api.names import JOB_GANG_PREFIX, MANAGED_LABEL, PLACEMENT_TERM, PLAIN_GANG_PREFIX, job_gang_name
 from muster_api.objects import Namespace, Node, Pod
 from muster_api.phases import ENDED_PHASES
 from muster_api.plans import Placement
 from muster_api.quantities import QuantityError
-from muster_api.tickets import single_gang
 from muster_planner.capacity import Capacity
 from muster_queue.controller.catalog import Catalog
 from muster_queue.controller.groups import Group, GroupKey
 from muster_queue.controller.members import Member, ReadTicket, Stage, read_member, unverified
+from muster_queue.controller.pod_room import PodRoom
 from muster_queue.controller.shapes import Shapes
 from muster_queue.jobs.lifecycle import TERMINAL
 
@@ -59,7 +59,7 @@ class World:
         self._gpu_resources = gpu_resources
         self._pods: dict[str, tuple[Pod, Member | None]] = {}
         self._groups_on: dict[str, set[GroupKey]] = {}
-        self._moving_singles: dict[str, str] = {}
+        self._room = PodRoom(self.capacity, self.shapes)
         self._job_shapes: dict[GroupKey, str] = {}
         self._unshaped: dict[str, set[GroupKey]] = {}
 
@@ -84,7 +84,7 @@ class World:
     def forget_intentions(self) -> None:
         """The leader has stepped down: room for writes that it will not make any more is given back."""
         self.listeners = Listeners()
-        for uid in list(self._moving_singles):
+        for uid in self._room.moving:
             self.move_single(uid, None)
         for group in self.groups.values():
             if group.reserving:
@@ -105,7 +105,8 @@ class World:
             self._file(member, known[1] if known is not None else None)
         elif known is not None and known[1] is not None:
             self._unfile(known[1])
-        self._settle_pod(pod, member, known[0] if known is not None else None)
+        if self._room.settle(pod, member, known[0] if known is not None else None):
+            self.listeners.room_changed()
 
     def see_pod_answer(self, pod: Pod) -> None:
         """The same, from the answer to an own write: the pod may be gone by now, and then stays gone."""
@@ -116,24 +117,20 @@ class World:
         """Its object is gone: only now nobody runs there any more."""
         uid = pod.metadata.uid
         known = self._pods.pop(uid, None)
-        self._moving_singles.pop(uid, None)
+        if self._room.forget(uid):
+            self.listeners.room_changed()
         if known is None:
             return
-        if self._give(uid):
-            self.listeners.room_changed()
         if known[1] is not None:
             self._unfile(known[1], is_gone=True)
             self._count_shape(pod, None, known[1])
 
     def move_single(self, uid: str, node: str | None) -> None:
         """Take room for a single pod whose ticket is being written; None gives it back."""
-        if node is None:
-            self._moving_singles.pop(uid, None)
-        else:
-            self._moving_singles[uid] = node
+        self._room.move(uid, node)
         known = self._pods.get(uid)
-        if known is not None:
-            self._settle_pod(known[0], known[1], None)
+        if known is not None and self._room.settle(known[0], known[1], None):
+            self.listeners.room_changed()
 
     # -- gangs ----------------------------------------------------------------------------------------------------
 
@@ -317,16 +314,22 @@ class World:
         if member.label:
             key = (member.namespace, member.gang_name)
             group = self.groups.setdefault(key, Group(key))
+            is_awaited = before is None and group.is_awaited(member)
             group.see_member(member)
             self._settle_slot(group, member)
-            if is_news and before is not None and _is_only_state(before, member):
-                self.listeners.group_stirred(key)
-            elif is_news:
-                self.listeners.group_changed(key)
+            if is_news:
+                self._tell_of_member(group, before, member, is_awaited=is_awaited)
             return
         self.singles[member.uid] = member
         if is_news:
             self.listeners.single_changed(member.uid)
+
+    def _tell_of_member(self, group: Group, before: Member | None, member: Member, *, is_awaited: bool) -> None:
+        """What was expected to come, and all bindings of a gang but its last, ask for no decision."""
+        is_quiet = is_awaited
+        if before is not None:
+            is_quiet = _is_only_state(before, member) or (bool(group.held) and _is_only_bound(before, member))
+        (self.listeners.group_stirred if is_quiet else self.listeners.group_changed)(group.key)
 
     def _unfile(self, member: Member, *, is_gone: bool = False) -> None:
         if not member.label:
@@ -373,45 +376,6 @@ class World:
         if group.is_idle:
             self.groups.pop(group.key, None)
 
-    def _settle_pod(self, pod: Pod, member: Member | None, before: Pod | None) -> None:
-        """Take or give the room of the pod itself."""
-        uid = pod.metadata.uid
-        node = self._node_of(pod, member)
-        if not node:
-            if self._give(uid):
-                self.listeners.room_changed()
-            return
-        if before is not None and before.spec == pod.spec and self.capacity.holder_node(uid) == node:
-            return
-        self.capacity.take(node, uid, self._demand(pod, member))
-
-    def _node_of(self, pod: Pod, member: Member | None) -> str:
-        """Where it takes room: where it is bound, else where its own ticket sends it."""
-        if pod.is_terminal:
-            return ""
-        if pod.is_bound:
-            return pod.spec.node_name
-        if member is None or member.label or member.deleting:
-            return ""
-        moving = self._moving_singles.get(pod.metadata.uid)
-        if moving is not None:
-            return moving
-        ticket = member.ticket
-        return ticket.node if ticket is not None and ticket.gang == single_gang(member.uid) else ""
-
-    def _give(self, uid: str) -> bool:
-        node = self.capacity.holder_node(uid)
-        return node is not None and self.capacity.give(node, uid)
-
-    def _demand(self, pod: Pod, member: Member | None) -> dict[str, int]:
-        if member is not None and member.shape in self.shapes:
-            return self.shapes[member.shape].demand
-        try:
-            return demand(pod)
-        except QuantityError as error:
-            log.warning("pod cannot be read", namespace=pod.metadata.namespace, pod=pod.metadata.name, error=str(error))
-            return {"pods": 1}
-
     def _node_changed(self, name: str) -> None:
         for key in tuple(self._groups_on.get(name, ())):
             self.listeners.group_changed(key)
@@ -435,6 +399,14 @@ class World:
 def _is_only_state(before: Member, member: Member) -> bool:
     """Whether a job's pod has only begun to run, or waits for its image."""
     return before == msgspec.structs.replace(member, version=before.version, state=before.state)
+
+
+def _is_only_bound(before: Member, member: Member) -> bool:
+    """Whether a pod has only got the node that it was let go for."""
+    if before.stage is not Stage.OPEN or member.stage is not Stage.BOUND:
+        return False
+    as_before = {"version": before.version, "stage": before.stage, "node": before.node, "refusal": before.refusal}
+    return before == msgspec.structs.replace(member, state=before.state, **as_before)
 
 
 def _group_key(gang: Gang) -> GroupKey:
