@@ -20,6 +20,8 @@ log = structlog.get_logger(__name__)
 Main = Callable[[Supervisor], Coroutine[Any, Any, None]]
 
 CRASHED: Final = 1
+DEEPEST_OBJECT: Final = 15_000
+"""Levels of JSON that have to be read: the API server takes 10,000, and what it takes nobody may stumble over."""
 GARBAGE_THRESHOLD: Final = 50_000
 
 
@@ -29,6 +31,7 @@ def run(service: str, main: Main, *, log_level: str = "INFO") -> int:
     `main` starts its tasks on the supervisor and normally ends with `await supervisor.wait()`.
     """
     configure_logging(service, log_level)
+    sys.setrecursionlimit(DEEPEST_OBJECT)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_supervised(main))

@@ -30,6 +30,7 @@ from muster_kube.wire import (
     INITIAL_EVENTS_END,
     KubernetesObject,
     MalformedAnswerError,
+    TooDeepError,
     WatchEvent,
     decode_head,
     decode_page,
@@ -147,7 +148,7 @@ class Reflector(Generic[T]):
             self._news_before = self._news
             try:
                 await self._follow()
-            except (ApiError, BufferOverflowError, MalformedAnswerError) as error:
+            except (ApiError, BufferOverflowError, MalformedAnswerError, TooDeepError) as error:
                 delay = self._delay_after(error)
             else:
                 delay = self._delay_after_end()
@@ -270,7 +271,7 @@ class Reflector(Generic[T]):
     def _decode_or_skip(self, raw: msgspec.Raw) -> T | None:
         try:
             return self._decode(raw)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, RecursionError) as error:
             self.statistics.undecodable += 1
             metadata = decode_head(raw).metadata
             key = (metadata.namespace, metadata.name)

@@ -7,12 +7,16 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Final
 
+import structlog
+
 from muster_kube.chunk_buffer import BufferOverflowError, ChunkBuffer
 from muster_kube.clock import Clock
 from muster_kube.errors import KubeError
 from muster_kube.pacing import Pacer
 from muster_kube.session import ApiSession, ByteStream
-from muster_kube.wire import LineSplitter, WatchEvent, decode_event
+from muster_kube.wire import LineSplitter, TooDeepError, WatchEvent, decode_event
+
+log = structlog.get_logger(__name__)
 
 BUFFER_BYTES: Final = 32 << 20
 
@@ -39,7 +43,13 @@ class Watch:
         while (chunk := await self._buffer.get()) is not None:
             data, arrived = chunk
             for line in splitter.feed(data):
-                yield decode_event(line)
+                try:
+                    event = decode_event(line)
+                except TooDeepError as error:
+                    # Not even its name can be told; the position of the watch moves on with the next event.
+                    log.error("event left out", error=str(error), size=len(line))
+                    continue
+                yield event
                 if pacer.is_due():
                     await pacer.rest()
             self._on_processed(arrived)

@@ -46,6 +46,10 @@ class ListPage(msgspec.Struct, frozen=True, gc=False):
     items: tuple[msgspec.Raw, ...] = ()
 
 
+class TooDeepError(KubeError):
+    """An object with more levels than can be read; its neighbours are not to suffer for it."""
+
+
 class MalformedAnswerError(KubeError):
     """What came over the wire is not what the API server sends; the connection is not to be trusted any further."""
 
@@ -73,6 +77,8 @@ def _decoded(decoder: msgspec.json.Decoder[T], data: bytes | msgspec.Raw) -> T:
         return decoder.decode(data)
     except msgspec.DecodeError as error:
         raise MalformedAnswerError(str(error)) from error
+    except RecursionError:
+        raise TooDeepError("more levels of JSON than can be read") from None
 
 
 class LineSplitter:

@@ -23,9 +23,13 @@ from muster_kube.supervision import Supervisor, TaskEndedError
 PROGRAM = """
 import asyncio, sys
 from muster_kube import process
+from muster_kube.wire import decode_event
 
 async def work():
     try:
+        if "deep" in sys.argv:
+            levels = 9_900
+            decode_event(b'{"type":"ADDED","object":' + b"[" * levels + b"]" * levels + b"}")
         print("working", flush=True)
         if "crash" in sys.argv:
             raise RuntimeError("broken")
@@ -46,6 +50,13 @@ def start(*arguments: str) -> subprocess.Popen[str]:
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     command = [sys.executable, "-c", PROGRAM, *arguments]
     return subprocess.Popen(command, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def test_every_depth_that_the_api_server_takes_can_be_read() -> None:
+    with start("deep") as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "working\n"
+        process.terminate()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+import sys
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
@@ -147,6 +148,16 @@ async def test_undecodable_object_is_skipped_and_spoils_nothing(tmp_path: Path) 
         assert reflector.store["ns", "good"].size == 1, "it stays as it was known before"
         assert reflector.statistics.undecodable == 2
         assert server.queries()[1]["resourceVersion"] == "4"
+
+
+async def test_an_event_too_deep_to_be_read_is_left_out_alone(tmp_path: Path) -> None:
+    depth = 2 * sys.getrecursionlimit()
+    deep = b'{"type":"ADDED","object":{"metadata":{"name":"deep"},"x":' + b"[" * depth + b"]" * depth + b"}}\n"
+    script = (streams(bookmark(1, ends_initial=True), deep, event("ADDED", "good", 3)),)
+    async with following(tmp_path, *script) as (reflector, _):
+        await until(lambda: reflector.resource_version == "3")
+        assert names(reflector) == {"good"}
+        assert reflector.statistics.failures == 0
 
 
 async def test_undecodable_object_survives_a_new_list_as_it_was_known(tmp_path: Path) -> None:
