@@ -38,6 +38,9 @@ class GangSpec(KubernetesStruct, frozen=True, kw_only=True):
     min_members: int = 1
     priority: int = 50
     queue: str = "default"
+    cluster: str = ""
+    gpus: int = 0
+    """Of each member; with `cluster` what a job's gang takes of its limits, whatever becomes of the job."""
     owner: GangOwner | None = None
 
 

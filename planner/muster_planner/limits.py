@@ -18,7 +18,13 @@ class Charge:
     """What one gang takes of a limit while it holds its places."""
 
     limit: LimitKey
-    amount: int
+    amount: int = 0
+    each: int = 0
+    """As much again for every member that has a place."""
+
+    def of(self, members: int) -> int:
+        """What so many members take."""
+        return self.amount + self.each * members
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,18 +54,27 @@ class Ledger:
         self._limits = limits
         self._taken: dict[LimitKey, int] = {}
 
-    def verdict(self, charges: Iterable[Charge]) -> Verdict | None:
-        """The first limit that a gang with these charges would break."""
+    def verdict(self, charges: Iterable[Charge], members: int) -> Verdict | None:
+        """The first limit that so many members of a gang with these charges would break."""
         for charge in charges:
             limit = self._limits.get(charge.limit)
-            if limit is None:
-                continue
-            used = limit.used + self._taken.get(charge.limit, 0)
-            found = replace(limit, used=used).verdict(charge.amount)
+            found = None if limit is None else self._left(charge.limit, limit).verdict(charge.of(members))
             if found is not None:
                 return found
         return None
 
-    def take(self, charges: Iterable[Charge]) -> None:
+    def most_members(self, charges: Iterable[Charge], members: int) -> int:
+        """How many of these members no limit keeps out."""
         for charge in charges:
-            self._taken[charge.limit] = self._taken.get(charge.limit, 0) + charge.amount
+            limit = self._limits.get(charge.limit)
+            if limit is not None and charge.each:
+                left = self._left(charge.limit, limit)
+                members = min(members, (left.most - left.used - charge.amount) // charge.each)
+        return max(0, members)
+
+    def take(self, charges: Iterable[Charge], members: int) -> None:
+        for charge in charges:
+            self._taken[charge.limit] = self._taken.get(charge.limit, 0) + charge.of(members)
+
+    def _left(self, key: LimitKey, limit: Limit) -> Limit:
+        return replace(limit, used=limit.used + self._taken.get(key, 0))

@@ -64,16 +64,17 @@ def _place_all(
     placed = _Placed(snapshot)
     hopeless: set[_Likeness] = set()
     for request in ordered:
-        limited = ledger.verdict(request.charges)
+        limited = ledger.verdict(request.charges, max(1, request.minimum))
         if limited is not None:
             placed.limited[id(request)] = explain_limit(request, limited)
             continue
         likeness = _likeness(request, now)
-        attempt = None if likeness in hopeless else best_attempt(placed.left, request, policy, now)
+        bounded = request.of_at_most(ledger.most_members(request.charges, request.members))
+        attempt = None if likeness in hopeless else best_attempt(placed.left, bounded, policy, now)
         if attempt is not None and attempt.members >= max(1, request.minimum):
-            placed.reservations.append(reservation_of(placed.left, request, attempt))
+            placed.reservations.append(reservation_of(placed.left, bounded, attempt))
             placed.left = replace(placed.left, free=attempt.free)
-            ledger.take(request.charges)
+            ledger.take(request.charges, attempt.members)
         else:
             hopeless.add(likeness)
             placed.unplaced.append(request)

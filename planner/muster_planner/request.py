@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, TypeAlias
 
 import msgspec
@@ -88,6 +88,18 @@ class GangRequest:
     def members(self) -> int:
         """How many members there are to place at most."""
         return sum(group.count for group in self.groups)
+
+    def of_at_most(self, members: int) -> GangRequest:
+        """The same with no more members than this, the last ones left out."""
+        if members >= self.members:
+            return self
+        groups: list[MemberGroup] = []
+        for group in self.groups:
+            count = min(group.count, members)
+            members -= count
+            if count:
+                groups.append(replace(group, count=count))
+        return replace(self, groups=tuple(groups))
 
 
 def constraints_of(pod: Pod) -> Constraints:

@@ -121,7 +121,7 @@ def job_request(gang: Gang, template: JobTemplate, shapes: Shapes, lesson: Lesso
         groups=(MemberGroup(template.shape, shape.demand, shape.constraints, template.members),),
         minimum=gang.spec.min_members,
         taught=lesson,
-        charges=charges_of(template),
+        charges=charges_of(metadata.namespace, gang.spec.queue, gang.spec.cluster, gang.spec.gpus),
         strategy=Strategy(chosen.value) if chosen is not None else None,
     )
 

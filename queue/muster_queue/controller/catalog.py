@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from muster_api.jobs import AIJob, AIJobQueue, ComputeCluster
+from muster_api.jobs import AIJob, AIJobQueue, AIJobQueueSpec, ComputeCluster, ComputeClusterSpec
 from muster_api.names import DEFAULT_QUEUE
 from muster_api.reasons import Reason
 from muster_queue.jobs.templates import JobTemplate, template_of
@@ -38,7 +38,7 @@ class Catalog:
         if known is not None:
             (old, old_queue, old_cluster), template = known
             same_job = old is job or (old.metadata.uid == job.metadata.uid and _deciding(old) == _deciding(job))
-            if same_job and old_queue is queue and old_cluster is cluster:
+            if same_job and _spec(old_queue) == _spec(queue) and _spec(old_cluster) == _spec(cluster):
                 return template
         template = template_of(job, queue, cluster, self.gpu_resources)
         self._templates[key] = ((job, queue, cluster), template)
@@ -60,3 +60,8 @@ class Catalog:
 
 def _deciding(job: AIJob) -> tuple[int, dict[str, str]]:
     return job.metadata.generation, job.metadata.annotations
+
+
+def _spec(setting: AIJobQueue | ComputeCluster | None) -> AIJobQueueSpec | ComputeClusterSpec | None:
+    """All of it that decides: counts in a status change with every job."""
+    return None if setting is None else setting.spec

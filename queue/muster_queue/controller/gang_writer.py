@@ -232,6 +232,8 @@ def _new_job_body(template: JobTemplate) -> dict[str, Any]:
             "minMembers": template.minimum,
             "priority": template.priority,
             "queue": template.job.spec.queue,
+            "cluster": template.job.spec.cluster,
+            "gpus": template.gpus_each,
             "owner": {"kind": "AIJob", "name": job.name, "uid": job.uid},
         },
     }

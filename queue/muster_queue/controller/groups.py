@@ -34,6 +34,8 @@ class Group:
     """Slots for which room is taken at this moment."""
     reserving: dict[int, Placement] = field(default_factory=dict)
     """Slots whose room is taken although their Gang write is still under way."""
+    last: Gang | None = None
+    """As it was when it last existed: what its pods take of limits is known from it until they are gone."""
     job: AIJob | None = None
     """The job that the gang is made for, where it is one of ours."""
     awaited: dict[int, str] = field(default_factory=dict)
@@ -54,6 +56,7 @@ class Group:
         """The object as it is now; claims are kept while its epoch lasts."""
         before = self.gang
         self.gang = gang
+        self.last = gang or self.last
         self.plan, self.unreadable = _read_plan(gang)
         if gang is None or before is None or _try_of(before) != _try_of(gang):
             self.claims = {}

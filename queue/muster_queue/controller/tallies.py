@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -11,18 +10,18 @@ import msgspec
 import structlog
 
 from muster_api.jobs import AIJobQueue, AIJobQueueStatus, ComputeCluster, ComputeClusterStatus
+from muster_api.objects import Node
 from muster_api.phases import ENDED_PHASES
-from muster_api.quantities import QuantityError
 from muster_kube.errors import ApiError
 from muster_kube.resources import AIJOB_QUEUES, COMPUTE_CLUSTERS, ResourcePath
 from muster_kube.writer import Writer
 from muster_planner.limits import Limit, LimitKey
 from muster_queue.controller.gang_writer import API_VERSION
 from muster_queue.controller.groups import Group
+from muster_queue.controller.members import Stage
 from muster_queue.controller.world import World
 from muster_queue.jobs.lifecycle import TERMINAL
-from muster_queue.jobs.limits import limits_of
-from muster_queue.jobs.templates import JobTemplate
+from muster_queue.jobs.limits import Holding, limits_of
 
 log = structlog.get_logger(__name__)
 
@@ -30,40 +29,65 @@ log = structlog.get_logger(__name__)
 def limits_now(world: World) -> Mapping[LimitKey, Limit]:
     """What queues and clusters allow, and what is taken at this moment."""
     catalog = world.catalog
-    return limits_of(catalog.queues.values(), catalog.clusters.values(), _holding(world))
+    if not catalog.queues and not catalog.clusters:
+        return {}
+    return limits_of(catalog.queues.values(), catalog.clusters.values(), holdings(world))
 
 
-def is_holding(group: Group) -> bool:
-    """Whether its job takes of the limits: from the moment its room is taken until its last pod is gone."""
-    return bool(group.reserving) or (group.gang is not None and group.gang.status.phase not in ENDED_PHASES)
+def holding_of(group: Group) -> Holding | None:
+    """What the gang of a job holds, from the moment its room is taken until its last pod is gone."""
+    gang = group.gang or group.last
+    if gang is None or not group.is_of_job:
+        return None
+    bound = sum(1 for member in group.members.values() if member.stage is Stage.BOUND)
+    is_under_way = group.gang is not None and gang.status.phase not in ENDED_PHASES
+    if not (group.reserving or is_under_way or bound):
+        return None
+    places = max(bound, len(group.plan.keys() | group.reserving.keys()))
+    return Holding(gang.metadata.namespace, gang.spec.queue, gang.spec.cluster, places, gang.spec.gpus)
 
 
-def queue_status(world: World, queue: AIJobQueue) -> AIJobQueueStatus:
-    """Jobs of a queue that wait, and that hold places."""
-    key = (queue.metadata.namespace, queue.metadata.name)
-    counts: Counter[bool] = Counter()
+def holdings(world: World) -> Iterator[Holding]:
+    """Of all gangs of jobs, whether their job still exists or not."""
+    return (held for group in world.groups.values() if (held := holding_of(group)) is not None)
+
+
+def queue_statuses(world: World) -> Mapping[tuple[str, str], AIJobQueueStatus]:
+    """Jobs of each queue that wait, and that hold places."""
+    pending: Counter[tuple[str, str]] = Counter()
+    running: Counter[tuple[str, str]] = Counter()
     for group in world.groups.values():
-        job = group.job
-        if job is None or (job.metadata.namespace, job.spec.queue) != key:
-            continue
-        if is_holding(group):
-            counts[True] += 1
-        elif job.status.phase not in TERMINAL:
-            counts[False] += 1
-    generation = queue.metadata.generation
-    return AIJobQueueStatus(pending=counts[False], running=counts[True], observed_generation=generation)
+        job, held = group.job, holding_of(group)
+        if held is not None:
+            running[held.namespace, held.queue] += 1
+        elif job is not None and job.status.phase not in TERMINAL:
+            pending[job.metadata.namespace, job.spec.queue] += 1
+    return {
+        key: AIJobQueueStatus(pending=pending[key], running=running[key], observed_generation=queue.metadata.generation)
+        for key, queue in world.catalog.queues.items()
+    }
 
 
-def cluster_status(world: World, cluster: ComputeCluster) -> ComputeClusterStatus:
-    """The nodes that a cluster selects, and what its jobs hold."""
-    selector = cluster.spec.node_selector.items()
-    templates = [template for template in _holding(world) if template.job.spec.cluster == cluster.metadata.name]
-    return ComputeClusterStatus(
-        nodes=sum(1 for node in world.nodes.values() if selector <= node.metadata.labels.items()),
-        jobs=len(templates),
-        gpus=sum(template.gpus for template in templates),
-        observed_generation=cluster.metadata.generation,
-    )
+def cluster_statuses(world: World) -> Mapping[str, ComputeClusterStatus]:
+    """The nodes that each cluster selects, and what its jobs hold."""
+    jobs: Counter[str] = Counter()
+    gpus: Counter[str] = Counter()
+    for held in holdings(world):
+        jobs[held.cluster] += 1
+        gpus[held.cluster] += held.gpus
+    return {
+        name: ComputeClusterStatus(
+            nodes=sum(1 for node in world.nodes.values() if _selects(cluster, node)),
+            jobs=jobs[name],
+            gpus=gpus[name],
+            observed_generation=cluster.metadata.generation,
+        )
+        for name, cluster in world.catalog.clusters.items()
+    }
+
+
+def _selects(cluster: ComputeCluster, node: Node) -> bool:
+    return cluster.spec.node_selector.items() <= node.metadata.labels.items()
 
 
 class Tallier:
@@ -74,13 +98,14 @@ class Tallier:
         self._writer = writer
 
     async def write_all(self) -> None:
-        for queue in list(self._world.catalog.queues.values()):
-            status = queue_status(self._world, queue)
-            if status != msgspec.structs.replace(queue.status, conditions=()):
+        catalog = self._world.catalog
+        for key, status in (queue_statuses(self._world) if catalog.queues else {}).items():
+            queue = catalog.queues.get(key)
+            if queue is not None and status != msgspec.structs.replace(queue.status, conditions=()):
                 await self._write(AIJOB_QUEUES, "AIJobQueue", queue, status)
-        for cluster in list(self._world.catalog.clusters.values()):
-            counted = cluster_status(self._world, cluster)
-            if counted != msgspec.structs.replace(cluster.status, conditions=()):
+        for name, counted in (cluster_statuses(self._world) if catalog.clusters else {}).items():
+            cluster = catalog.clusters.get(name)
+            if cluster is not None and counted != msgspec.structs.replace(cluster.status, conditions=()):
                 await self._write(COMPUTE_CLUSTERS, "ComputeCluster", cluster, counted)
 
     async def _write(
@@ -102,11 +127,3 @@ class Tallier:
             await self._writer.replace_status(resource.object_path(metadata.namespace, metadata.name), body)
         except ApiError as error:
             log.info("status not written", kind=kind, name=metadata.name, error=str(error))
-
-
-def _holding(world: World) -> Iterator[JobTemplate]:
-    for group in world.groups.values():
-        if group.job is None or not is_holding(group):
-            continue
-        with contextlib.suppress(QuantityError):
-            yield world.catalog.template(group.job)

@@ -201,7 +201,11 @@ class World:
         self._forget_if_idle(group)
 
     def see_queue(self, queue: AIJobQueue) -> None:
-        self.catalog.queues[queue.metadata.namespace, queue.metadata.name] = queue
+        key = queue.metadata.namespace, queue.metadata.name
+        known = self.catalog.queues.get(key)
+        self.catalog.queues[key] = queue
+        if known is not None and known.spec == queue.spec:
+            return  # only counts, which we have written ourselves
         self._jobs_changed(lambda job: (job.metadata.namespace, job.spec.queue) == _name_of(queue))
 
     def lose_queue(self, queue: AIJobQueue) -> None:
@@ -209,7 +213,10 @@ class World:
         self._jobs_changed(lambda job: (job.metadata.namespace, job.spec.queue) == _name_of(queue))
 
     def see_cluster(self, cluster: ComputeCluster) -> None:
+        known = self.catalog.clusters.get(cluster.metadata.name)
         self.catalog.clusters[cluster.metadata.name] = cluster
+        if known is not None and known.spec == cluster.spec:
+            return
         self._jobs_changed(lambda job: job.spec.cluster == cluster.metadata.name)
 
     def lose_cluster(self, cluster: ComputeCluster) -> None:

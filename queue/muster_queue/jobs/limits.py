@@ -4,39 +4,52 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Final
 
 from muster_api.jobs import AIJobQueue, ComputeCluster
 from muster_api.reasons import Reason
 from muster_planner.limits import Charge, Limit, LimitKey
-from muster_queue.jobs.templates import JobTemplate
 
 QUEUE_JOBS: Final = "queue-jobs"
 CLUSTER_JOBS: Final = "cluster-jobs"
 CLUSTER_GPUS: Final = "cluster-gpus"
 
 
-def charges_of(template: JobTemplate) -> tuple[Charge, ...]:
-    """What a job takes from its reservation until its last pod is gone."""
-    job = template.job
-    charges = [Charge((QUEUE_JOBS, job.metadata.namespace, job.spec.queue), 1)]
-    if job.spec.cluster:
-        charges.append(Charge((CLUSTER_JOBS, "", job.spec.cluster), 1))
-        charges.append(Charge((CLUSTER_GPUS, "", job.spec.cluster), template.gpus))
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """What one gang holds of its queue and its cluster: as its Gang was made, whatever its job says by now."""
+
+    namespace: str
+    queue: str
+    cluster: str
+    places: int
+    gpus_each: int
+
+    @property
+    def gpus(self) -> int:
+        return self.places * self.gpus_each
+
+
+def charges_of(namespace: str, queue: str, cluster: str, gpus_each: int) -> tuple[Charge, ...]:
+    """What a job takes from its reservation until its last pod is gone; GPUs only of members that have a place."""
+    charges = [Charge((QUEUE_JOBS, namespace, queue), 1)]
+    if cluster:
+        charges += [Charge((CLUSTER_JOBS, "", cluster), 1), Charge((CLUSTER_GPUS, "", cluster), each=gpus_each)]
     return tuple(charges)
 
 
 def limits_of(
-    queues: Iterable[AIJobQueue], clusters: Iterable[ComputeCluster], holding: Iterable[JobTemplate]
+    queues: Iterable[AIJobQueue], clusters: Iterable[ComputeCluster], holdings: Iterable[Holding]
 ) -> Mapping[LimitKey, Limit]:
-    """Every limit that somebody has set, with what the jobs that hold places take of it."""
+    """Every limit that somebody has set, with what the gangs that hold places take of it."""
     bounds = [*_queue_bounds(queues), *_cluster_bounds(clusters)]
     if not bounds:
         return {}
     used: Counter[LimitKey] = Counter()
-    for template in holding:
-        for charge in charges_of(template):
-            used[charge.limit] += charge.amount
+    for holding in holdings:
+        for charge in charges_of(holding.namespace, holding.queue, holding.cluster, holding.gpus_each):
+            used[charge.limit] += charge.of(holding.places)
     return {key: Limit(most, used[key], name, unit, reason) for key, most, name, unit, reason in bounds}
 
 

@@ -20,7 +20,7 @@ GPUS: LimitKey = ("cluster-gpus", "", "c")
 
 
 def charged(name: str, gpus: int = 1, **changes: int) -> GangRequest:
-    charges = (Charge(JOBS, 1), Charge(GPUS, gpus))
+    charges = (Charge(JOBS, 1), Charge(GPUS, each=gpus))
     return replace(gang(name, members(1, gpus=gpus), priority=changes.pop("priority", 50)), charges=charges)
 
 
@@ -51,6 +51,18 @@ def test_a_job_above_a_limit_lets_smaller_ones_pass() -> None:
 def test_who_is_charged_with_nothing_is_not_limited() -> None:
     made = planned(gang("free", members(1)), jobs=0)
     assert [reservation.key[1] for reservation in made.reservations] == ["free"]
+
+
+def test_an_elastic_gang_gets_as_many_members_as_the_limit_leaves() -> None:
+    elastic = replace(gang("elastic", members(8, gpus=1), minimum=2), charges=(Charge(JOBS, 1), Charge(GPUS, each=1)))
+    made = planned(elastic, charged("next", gpus=1, priority=20), gpus=5)
+    assert [sum(len(list(r.places())) for r in made.reservations)] == [5]
+    assert only_explanation(made).key[1] == "next"
+
+
+def test_an_elastic_gang_waits_for_its_minimum_alone() -> None:
+    elastic = replace(gang("elastic", members(8, gpus=1), minimum=4), charges=(Charge(GPUS, each=1),))
+    assert only_explanation(planned(elastic, gpus=3)).message == "cluster c allows 3 GPUs at once and this job needs 4"
 
 
 @given(sizes=st.lists(st.integers(1, 8), max_size=12), jobs=st.integers(0, 6), gpus=st.integers(0, 24))
