@@ -7,6 +7,7 @@ record and goes on from there; no attempt is counted twice and none runs twice.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -178,15 +179,23 @@ def _close_attempt(view: JobView, end: AttemptEnd) -> JobDecision:
         status = msgspec.structs.replace(status, retries=policy.max_retries)
         text = f"{end.message}; all {policy.max_retries} retries are used up"
         return _give_up(view, status, JobPhase.DEAD_LETTER, Reason.RETRIES_EXHAUSTED, text)
-    if not counted:
+    again = _in_a_row(status)
+    if not counted and again == 1:
         status = msgspec.structs.replace(status, queued_time=_now(view), next_attempt_time=None)
         text = f"{end.message}; it starts anew, which costs no retry"
         return JobDecision(told(view, status, JobPhase.QUEUED, reason, text, ready=ready), is_binding=True)
-    pause = backoff(policy, status.retries, view.job.metadata.uid)
+    pause = backoff(policy, status.retries if counted else again - 1, view.job.metadata.uid)
     moment = wall_time(view.now + timedelta(seconds=pause), up=True)
     status = msgspec.structs.replace(status, queued_time=moment, next_attempt_time=moment)
-    text = f"{end.message}; retry {status.retries} of {policy.max_retries} after {pause:.0f} s"
+    which = f"retry {status.retries} of {policy.max_retries}" if counted else "it starts anew, which costs no retry,"
+    text = f"{end.message}; {which} after {pause:.0f} s"
     return JobDecision(told(view, status, JobPhase.RETRYING, reason, text, ready=ready), is_binding=True)
+
+
+def _in_a_row(status: AIJobStatus) -> int:
+    """How many of the last attempts were ended from outside, one after the other: what goes on for ever gets slower."""
+    outside = UNCOUNTED - {FailureClass.SUSPENDED, FailureClass.CANCELLED}
+    return sum(1 for _ in itertools.takewhile(lambda record: record.failure in outside, reversed(status.attempts)))
 
 
 def _give_up(view: JobView, status: AIJobStatus, phase: JobPhase, reason: Reason, message: str) -> JobDecision:

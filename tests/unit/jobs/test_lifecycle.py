@@ -7,12 +7,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from bones.job_views import after_writing, make_end, make_facts, make_job, make_job_view, make_record
+from bones.job_views import START, after_writing, make_end, make_facts, make_job, make_job_view, make_record
 from muster_api.jobs import Execution, FailureClass, JobRetryPolicy
 from muster_api.names import CANCEL_ANNOTATION, RETRY_ANNOTATION
 from muster_api.phases import GangPhase, JobPhase
 from muster_api.reasons import Reason
-from muster_queue.jobs.lifecycle import MOST_RECORDS, decide_job
+from muster_queue.jobs.lifecycle import MOST_RECORDS, decide_job, pause_left
 from muster_queue.jobs.views import Hindrance, JobView
 from muster_queue.jobs.wants import wants_of
 
@@ -200,3 +200,18 @@ def test_a_job_being_deleted_is_told_nothing_any_more() -> None:
     wants = wants_of(view)
     assert wants.stop is not None
     assert not wants.again
+
+
+def test_what_is_ended_from_outside_over_and_over_starts_anew_later_and_later() -> None:
+    """A job that fills its node's disk is evicted on each node in turn: that must not go on without a pause."""
+    failures = [FailureClass.EXIT_CODE, FailureClass.PREEMPTED, FailureClass.NODE_LOST]
+    pauses = []
+    for rounds in range(1, 4):
+        records = tuple(make_record(number + 1, failure) for number, failure in enumerate(failures[:rounds]))
+        job = make_job(retry_policy=JobRetryPolicy(backoff_seconds=10), status={"attempts": records})
+        end = make_end(FailureClass.PREEMPTED)
+        decision = decide_job(make_job_view(job, make_facts(GangPhase.RUNNING, attempt=rounds + 1, end=end)))
+        assert decision.status.retries == 0
+        pauses.append(pause_left(decision.status, START))
+    assert pauses[0] == 0
+    assert 10 <= pauses[1] < pauses[2]
