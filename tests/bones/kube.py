@@ -51,6 +51,7 @@ PLURALS = {
     "ComputeCluster": "computeclusters",
     "PriorityClass": "priorityclasses",
     "PodDisruptionBudget": "poddisruptionbudgets",
+    "Service": "services",
 }
 STRATEGIC = "application/strategic-merge-patch+json"
 MERGE = "application/merge-patch+json"

@@ -157,6 +157,39 @@ def test_queue_and_cluster_limits_are_kept_and_told(stage: Stage, judge: JudgePr
     limited.strike()
 
 
+def test_a_service_of_somebody_else_is_told_before_any_pod_is_made(jobs: JobStage) -> None:
+    """Without it the members could not find each other."""
+    jobs.stage.add_nodes(1)
+    jobs.kube.create(
+        {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": {"name": "train", "namespace": jobs.namespace},
+            "spec": {"clusterIP": "None"},
+        }
+    )
+    jobs.create("train", SIZE)
+    assert "Service train belongs to nobody" in status_of(jobs.wait_reason("train", "NameTaken"))["message"]
+    assert not jobs.pods("train")
+    jobs.kube.delete("services", "train", jobs.namespace)
+    jobs.wait_phase("train", "Running")
+
+
+def test_a_disruption_budget_does_not_keep_a_job_beyond_its_end(jobs: JobStage) -> None:
+    jobs.stage.add_nodes(1)
+    jobs.kube.create(
+        {
+            "apiVersion": "policy/v1",
+            "kind": "PodDisruptionBudget",
+            "metadata": {"name": "never", "namespace": jobs.namespace},
+            "spec": {"maxUnavailable": 0, "selector": {"matchLabels": {f"{P}job": "train"}}},
+        }
+    )
+    jobs.create("train", SIZE, timeoutSeconds=2, retryPolicy={"maxRetries": 0})
+    jobs.wait_phase("train", "DeadLetter")
+    jobs.kube.wait_for("pods", lambda pods: not pods, namespace=jobs.namespace, what="the end of its pods")
+
+
 def test_a_pod_that_pretends_to_belong_to_a_job_is_none_of_its_members(jobs: JobStage) -> None:
     jobs.stage.add_nodes(1)
     owner = jobs.create("train", SIZE)["metadata"]

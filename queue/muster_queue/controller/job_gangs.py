@@ -39,8 +39,9 @@ def decide_job_gang(
 def speaks_differently(template: JobTemplate, gang: Gang) -> bool:
     """Whether the Gang was made for another job, or for the same one before it was changed."""
     spec = gang.spec
-    said = (spec.members, spec.min_members, spec.priority, spec.queue)
-    meant = (template.members, template.minimum, template.priority, template.job.spec.queue)
+    job = template.job.spec
+    said = (spec.members, spec.min_members, spec.priority, spec.queue, spec.cluster, spec.gpus)
+    meant = (template.members, template.minimum, template.priority, job.queue, job.cluster, template.gpus_each)
     return said != meant or not is_own(gang, template)
 
 
@@ -184,22 +185,20 @@ def _strays(view: GangView) -> tuple[Member, ...]:
 
 
 def _clear_away(view: GangView, members: tuple[Member, ...], text: str) -> Decision:
-    """Whoever runs is evicted, everyone else deleted."""
-    running = tuple(member for member in members if member.stage is Stage.BOUND)
     report = Report(Reason.MEMBER_DELETED, f"{len(members)} {text}", 0, view.gang.status.bound)
-    step = EvictMembers(running) if running else DeletePods(members)
-    return Decision(step=step, report=report, recheck_after=RETRY)
+    return Decision(step=DeletePods(members), report=report, recheck_after=RETRY)
 
 
 def _take_down(view: GangView, left: tuple[Member, ...], patience: Patience, now: float) -> Decision:
+    """A job's own end needs nobody's leave; what others need the room for is asked of the disruption budgets."""
     text = f"{len(left)} pods of epoch {view.gang.status.epoch} still exist"
     report = Report(_reason(view), text, len(view.roster.counted), view.roster.bound)
-    running = tuple(member for member in left if member.stage is Stage.BOUND and not member.deleting)
-    if running:
+    asked = tuple(member for member in left if not member.deleting)
+    running = tuple(member for member in asked if member.stage is Stage.BOUND)
+    if running and _reason(view) is Reason.PREEMPTED:
         return Decision(step=EvictMembers(running), report=report, recheck_after=RETRY)
-    others = tuple(member for member in left if not member.deleting)
-    if others:
-        return Decision(step=DeletePods(others), report=report, recheck_after=RETRY)
+    if asked:
+        return Decision(step=DeletePods(asked), report=report, recheck_after=RETRY)
     stuck = lost_members(view, left)
     if stuck and now - view.timing.since >= patience.lost_node:
         return Decision(step=DeletePods(stuck, is_forced=True), report=report, recheck_after=RETRY)

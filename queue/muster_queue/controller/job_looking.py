@@ -9,16 +9,14 @@ from muster_api.jobs import AIJob, Execution
 from muster_api.quantities import QuantityError
 from muster_api.reasons import Reason
 from muster_queue.controller.groups import Group
-from muster_queue.controller.job_gangs import decide_job_gang, is_own
+from muster_queue.controller.job_gangs import RETRY, decide_job_gang, is_own
 from muster_queue.controller.job_members import gang_facts
-from muster_queue.controller.members import Stage
 from muster_queue.controller.roster import Roster
 from muster_queue.controller.steps import (
     CreateJobGang,
     Decision,
     DeleteJob,
     DeletePods,
-    EvictMembers,
     WriteJob,
 )
 from muster_queue.controller.timing import Patience
@@ -27,7 +25,7 @@ from muster_queue.controller.world import World
 from muster_queue.jobs.lifecycle import JobDecision, decide_job, refuse_job
 from muster_queue.jobs.templates import JobTemplate
 from muster_queue.jobs.views import Hindrance, JobView
-from muster_queue.jobs.wants import Wants, wants_of
+from muster_queue.jobs.wants import Stop, Wants, wants_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +55,7 @@ def look_at_job(world: World, glance: Glance, patience: Patience) -> tuple[Decis
     try:
         template = world.catalog.template(job)
     except QuantityError as error:
-        return _refuse(job, f"spec.resources: {error}", glance)
+        return _refuse(job, f"spec.resources: {error}", glance, patience)
     view = _job_view(world, job, template, glance, patience)
     decision = decide_job(view)
     look = JobLook(job, decision)
@@ -70,23 +68,34 @@ def look_at_job(world: World, glance: Glance, patience: Patience) -> tuple[Decis
     return _soonest(gang_decision, decision.recheck_after), look
 
 
-def _refuse(job: AIJob, message: str, glance: Glance) -> tuple[Decision, JobLook]:
+def _refuse(job: AIJob, message: str, glance: Glance, patience: Patience) -> tuple[Decision, JobLook]:
     decision = refuse_job(JobView(job, None, members=0, gpus=0, now=glance.wall), message)
-    step = DeleteJob(job) if decision.expires else WriteJob(job, decision.status) if decision.is_binding else None
-    return Decision(step=step, recheck_after=decision.recheck_after), JobLook(job, decision)
+    look = JobLook(job, decision)
+    if decision.expires:
+        return Decision(step=DeleteJob(job)), look
+    if decision.is_binding:
+        return Decision(step=WriteJob(job, decision.status)), look
+    if glance.view is None:
+        return Decision(recheck_after=decision.recheck_after), look
+    # What it has from a time when it could be read is taken down.
+    down = decide_job_gang(glance.view, Wants(stop=Stop(Reason.INVALID, message)), None, patience, glance.now)
+    return _soonest(down, decision.recheck_after), look
 
 
 def _gang_decision(glance: Glance, wants: Wants, template: JobTemplate, patience: Patience) -> Decision:
     if glance.view is not None and not is_own(glance.view.gang, template):
-        # An earlier job of that name has left it behind, and this one waits until it is gone.
-        return decide_job_gang(glance.view, Wants(), None, patience, glance.now)
+        # An earlier job of that name has left it behind, and this one waits until it and its pods are gone.
+        left = decide_job_gang(glance.view, Wants(), None, patience, glance.now)
+        ended = tuple(member for member in glance.roster.everyone() if member.is_terminal and not member.deleting)
+        if left.step is None and ended and not glance.roster.has_live:
+            return Decision(step=DeletePods(ended), recheck_after=RETRY)
+        return left
     if glance.view is not None:
         return decide_job_gang(glance.view, wants, template, patience, glance.now)
     members = tuple(member for member in glance.roster.everyone() if not member.deleting)
     if members and wants.place:
         # Their Gang object is gone, and with it the plan that they ran by.
-        running = tuple(member for member in members if member.stage is Stage.BOUND)
-        return Decision(step=EvictMembers(running) if running else DeletePods(members), recheck_after=2.0)
+        return Decision(step=DeletePods(members), recheck_after=RETRY)
     if wants.place and not glance.roster.has_pods:
         return Decision(step=CreateJobGang(template))
     return Decision()
@@ -101,12 +110,14 @@ def _without_job(glance: Glance, patience: Patience) -> Decision:
 
 def _job_view(world: World, job: AIJob, template: JobTemplate, glance: Glance, patience: Patience) -> JobView:
     view = glance.view
-    facts = gang_facts(view, patience, glance.now) if view is not None and is_own(view.gang, template) else None
+    own = view if view is not None and is_own(view.gang, template) else None
+    facts = gang_facts(own, patience, glance.now) if own is not None else None
+    places = len(own.plan) if own is not None else 0
     return JobView(
         job=job,
         gang=facts,
         members=template.members,
-        gpus=template.gpus,
+        gpus=(places or template.members) * template.gpus_each,
         now=glance.wall,
         hindrance=_hindrance(world, job),
     )

@@ -95,9 +95,15 @@ class JobPerformer:
 
     async def _create_pods(self, group: Group, step: CreatePods, gang: Gang, term: int) -> Move | None:
         job = step.template.job
-        conflict = await self._hands.pods.make_service(job)
-        if conflict:
-            self._reporter.warn_job(job, Reason.NAME_TAKEN, f"{conflict} has the name {job.metadata.name}")
+        obstacle = await self._hands.pods.make_service(job)
+        if obstacle is not None and step.size == 1:
+            # Nobody has to find the only member by its name.
+            self._reporter.warn_job(job, obstacle.reason, obstacle.text)
+        elif obstacle is not None and not obstacle.passes:
+            return self._give_up(gang, obstacle.reason, obstacle.text, term)
+        elif obstacle is not None:
+            await asyncio.sleep(NOT_YET)
+            return None
         run = Run(job.metadata.name, gang.spec.id, gang.status.epoch, gang.status.attempt, step.size)
         press = PodPress(step.template, run)
         done = await self._hands.pods.make_all(gang, press, step.slots, lambda slot, uid: group.expect(gang, slot, uid))

@@ -34,6 +34,9 @@ from muster_queue.jobs.lifecycle import next_attempt
 
 log = structlog.get_logger(__name__)
 
+EVICTION_RETRY = 2.0
+"""Before budgets that held an eviction up are asked again."""
+
 
 @dataclass(frozen=True, slots=True)
 class Hands:
@@ -179,8 +182,10 @@ class Performer:
         held_up = await self._why_held_up(group, members)
         if held_up:
             self._hands.reporter.tell_gang(group, Report(Reason.GANG_BROKEN, held_up), is_warning=True)
+        elif all(await asyncio.gather(*(self._evict_one(group, member) for member in members))):
             return
-        await asyncio.gather(*(self._evict_one(group, member) for member in members))
+        # Asking again at once would get the same answer.
+        await asyncio.sleep(EVICTION_RETRY)
 
     async def _why_held_up(self, group: Group, members: tuple[Member, ...]) -> str:
         """All or nothing while the gang is whole; once the first has gone the others follow as budgets allow."""
@@ -192,16 +197,20 @@ class Performer:
         labels = [self._hands.world.labels_of(member.uid) for member in running if member.uid in asked]
         return why_held_up(budgets, labels)
 
-    async def _evict_one(self, group: Group, member: Member) -> None:
+    async def _evict_one(self, group: Group, member: Member) -> bool:
+        """Whether the pod is going, or gone."""
         try:
             await self._hands.pods.evict_pod(member.namespace, member.name, member.uid)
         except (NotFound, Conflict):
-            return
+            return True
         except TooManyRequests as error:
             text = f"the eviction of pod {member.name} is held up: {error.message}"
             self._hands.reporter.tell_gang(group, Report(Reason.GANG_BROKEN, text), is_warning=True)
         except ApiError as error:
             log.warning("pod not evicted", namespace=member.namespace, pod=member.name, error=str(error))
+        else:
+            return True
+        return False
 
     async def _check_fence(self) -> None:
         """A plan that was written before another leader took over is known to it; one written later is worthless."""

@@ -13,6 +13,7 @@ from muster_api.gangs import Gang
 from muster_api.jobs import AIJob
 from muster_api.names import RELEASE_ANNOTATION
 from muster_api.objects import ObjectMeta, Pod
+from muster_api.reasons import Reason
 from muster_api.tickets import Epoch, Ticket, names_job, sign
 from muster_kube.errors import AlreadyExists, ApiError, NotFound, TooManyRequests, Unavailable
 from muster_kube.failpoints import hit
@@ -50,6 +51,15 @@ class PodRound:
     @property
     def is_complete(self) -> bool:
         return not self.waiting and not self.refusal and not self.taken
+
+
+@dataclass(frozen=True, slots=True)
+class Obstacle:
+    """Why a job's Service is not there; one that `passes` goes away by itself."""
+
+    reason: Reason
+    text: str
+    passes: bool = False
 
 
 Seen = Callable[[int, str], None]
@@ -90,22 +100,37 @@ class PodMaker:
             raise
         return done
 
-    async def make_service(self, job: AIJob) -> str:
-        """The job's headless Service, unless it is there; who has its name if that is somebody else."""
+    async def make_service(self, job: AIJob) -> Obstacle | None:
+        """The job's headless Service, unless it is there already; what stands in its way if something does."""
         self._check()
         metadata = job.metadata
         try:
             await self._writer.create(SERVICES.in_namespace(metadata.namespace).collection, service_body(job))
         except AlreadyExists:
-            path = SERVICES.object_path(metadata.namespace, metadata.name)
-            try:
-                owner = (await self._writer.get(path, Made)).metadata.controller_owner
-            except NotFound:
-                return "a Service that is being deleted"
-            if owner is None:
-                return "a Service that belongs to nobody"
-            return "" if owner.uid == metadata.uid else f"a Service of {owner.kind} {owner.name}, made before"
-        return ""
+            return await self._look_at_service(job)
+        except (Unavailable, TooManyRequests):
+            raise
+        except ApiError as error:
+            text = f"the API server refuses Service {metadata.name}: {error.message or error}"
+            return Obstacle(Reason.INVALID, text)
+        return None
+
+    async def _look_at_service(self, job: AIJob) -> Obstacle | None:
+        """Whose Service has the name: this job's own, one that is about to go, or somebody else's."""
+        metadata = job.metadata
+        try:
+            found = (await self._writer.get(SERVICES.object_path(metadata.namespace, metadata.name), Made)).metadata
+        except NotFound:
+            return Obstacle(Reason.NAME_TAKEN, f"Service {metadata.name} is being deleted", passes=True)
+        owner = found.controller_owner
+        if owner is not None and owner.uid == metadata.uid and found.deletion_timestamp is None:
+            return None
+        if found.deletion_timestamp is not None or (owner is not None and owner.kind == "AIJob"):
+            text = f"Service {metadata.name} of an earlier job of that name is still being deleted"
+            return Obstacle(Reason.NAME_TAKEN, text, passes=True)
+        whose = "nobody" if owner is None else f"{owner.kind} {owner.name}"
+        text = f"Service {metadata.name} belongs to {whose}; delete it, or give the job another name"
+        return Obstacle(Reason.NAME_TAKEN, text)
 
     async def delete(self, namespace: str, name: str, uid: str, *, is_forced: bool) -> None:
         """Deletes exactly this pod; one that is gone, or another of its name, is left alone."""

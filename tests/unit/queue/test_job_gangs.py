@@ -176,14 +176,21 @@ def test_an_eviction_keeps_the_failed_pods_of_the_last_attempt_alone(*, again: b
     failed, running = pod(0, Stage.FAILED), pod(1, Stage.BOUND)
     wants = Wants(stop=STOP, again=again)
     first = decide(make_view(gang, (failed, running)), wants)
-    assert isinstance(first.step, EvictMembers)
-    assert [member.name for member in first.step.members] == ["train-1-1"]
+    assert isinstance(first.step, DeletePods)
+    assert [member.name for member in first.step.members] == (["train-1-1", "train-1-0"] if again else ["train-1-1"])
     then = decide(make_view(gang, (failed,)), wants)
     if again:
         assert isinstance(then.step, DeletePods)
         assert moved_to(decide(make_view(gang, ()), wants)) is GangPhase.PENDING
     else:
         assert moved_to(then) is GangPhase.FAILED
+
+
+@pytest.mark.parametrize(("by", "step"), [("Preempted", EvictMembers), ("RunTimeout", DeletePods)])
+def test_disruption_budgets_are_asked_only_for_what_others_need_the_room_for(by: str, step: type) -> None:
+    gang = job_gang(GangPhase.EVICTING, evicting=Evicting(by=by, epoch=EPOCH))
+    made = decide(make_view(gang, (pod(0, Stage.BOUND),)), Wants(stop=STOP, again=True))
+    assert isinstance(made.step, step)
 
 
 def test_the_next_attempt_has_the_next_number() -> None:

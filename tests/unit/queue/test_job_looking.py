@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from bones.gang_views import TERM, TIME, make_gang
+from bones.gang_views import TERM, TIME, bound, make_gang
 from bones.job_views import START, make_job
 from muster_api.gangs import Gang, GangOwner
 from muster_api.jobs import AIJob, JobResources
@@ -17,11 +17,13 @@ from muster_api.phases import GangPhase, JobPhase
 from muster_api.reasons import Reason
 from muster_queue.controller.job_looking import Glance, JobLook, look_at_job
 from muster_queue.controller.looking import UNMADE
+from muster_queue.controller.members import Member, Stage
 from muster_queue.controller.roster import call_roll
-from muster_queue.controller.steps import CreateJobGang, Decision, DeleteGang, DeleteJob, Move, WriteJob
+from muster_queue.controller.steps import CreateJobGang, Decision, DeleteGang, DeleteJob, DeletePods, Move, WriteJob
 from muster_queue.controller.timing import Patience
 from muster_queue.controller.views import GangView
 from muster_queue.controller.world import World
+from muster_queue.jobs.failures import PodState
 
 KEY = ("team", "aijob-train")
 
@@ -33,7 +35,9 @@ def gang_of(phase: GangPhase, owner: str = "job-uid", **status: Any) -> Gang:
     return msgspec.structs.replace(gang, spec=spec, metadata=metadata)
 
 
-def look(job: AIJob | None, gang: Gang | None = None, *, managed: bool = True) -> tuple[Decision, JobLook | None]:
+def look(
+    job: AIJob | None, gang: Gang | None = None, *, managed: bool = True, members: tuple[Member, ...] = ()
+) -> tuple[Decision, JobLook | None]:
     world = World((GPU_RESOURCE,))
     labels = {MANAGED_LABEL: "true"} if managed else {}
     world.see_namespace(Namespace(metadata=ObjectMeta(name="team", labels=labels)))
@@ -41,7 +45,7 @@ def look(job: AIJob | None, gang: Gang | None = None, *, managed: bool = True) -
         world.see_job(job)
     if gang is not None:
         world.see_gang(gang)
-    roster = call_roll((), gang or UNMADE)
+    roster = call_roll(members, gang or UNMADE)
     view = GangView(gang=gang, roster=roster, term=TERM, time=TIME) if gang is not None else None
     return look_at_job(world, Glance(world.groups[KEY], view, roster, START, 0.0), Patience())
 
@@ -110,5 +114,16 @@ def test_a_job_that_cannot_be_read_ends_and_says_why() -> None:
     status = decision.step.status
     assert (status.phase, status.reason) == (JobPhase.FAILED, Reason.INVALID)
     assert "1e999" in status.message
-    again, _ = look(msgspec.structs.replace(job, status=status))
-    assert again.step is None
+    ended = msgspec.structs.replace(job, status=status)
+    assert look(ended)[0].step is None
+    member = bound("train-1-0", 0, label=KEY[1], state=PodState())
+    running, _ = look(ended, gang_of(GangPhase.RUNNING), members=(member,))
+    assert isinstance(running.step, Move)
+    assert running.step.status.phase is GangPhase.EVICTING
+
+
+def test_pods_that_an_earlier_job_of_that_name_has_left_make_way() -> None:
+    left = bound("train-1-0", 0, stage=Stage.SUCCEEDED, label=KEY[1], state=PodState())
+    decision, _ = look(make_job(), gang_of(GangPhase.FAILED, owner="an earlier job"), members=(left,))
+    assert isinstance(decision.step, DeletePods)
+    assert decision.step.members == (left,)

@@ -14,7 +14,7 @@ from muster_api.objects import ObjectMeta, Pod
 from muster_api.phases import GangPhase
 from muster_api.reasons import Reason
 from muster_kube.errors import Forbidden, Invalid, Unavailable
-from muster_queue.controller import statuses
+from muster_queue.controller import performing, statuses
 from muster_queue.controller.attention import Attention
 from muster_queue.controller.gang_writer import LostFenceError
 from muster_queue.controller.performing import Hands, Performer
@@ -140,8 +140,14 @@ async def test_a_single_pod_whose_release_is_refused_is_left_alone_for_a_while()
     ],
 )
 async def test_a_gang_is_evicted_whole_or_not_at_all(
-    *, allowed: int, selector: dict[str, object] | None, is_begun: bool, want: list[str]
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    allowed: int,
+    selector: dict[str, object] | None,
+    is_begun: bool,
+    want: list[str],
 ) -> None:
+    monkeypatch.setattr(performing, "EVICTION_RETRY", 0.0)
     store = GangStore(make_gang(GangPhase.EVICTING, plan=make_plan(2)))
     spec = {} if selector is None else {"selector": selector}
     store.budgets = [{"metadata": {"name": "budget"}, "spec": spec, "status": {"disruptionsAllowed": allowed}}]
