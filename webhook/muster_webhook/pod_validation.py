@@ -31,7 +31,7 @@ from muster_api.names import (
 )
 from muster_api.objects import Container, Pod
 from muster_api.priorities import PriorityError, parse_priority
-from muster_webhook.field_errors import FieldError, quoted
+from muster_api.field_errors import FieldError, quoted
 from muster_webhook.pods import MARKERS, Admission, is_born_released
 
 LONGEST_NAME: Final = 63
