@@ -9,10 +9,10 @@ from typing import Any, Final
 
 import msgspec
 
+from muster_api.field_errors import FieldError, quoted
 from muster_api.jobs import AIJob, AIJobQueue, ComputeCluster, Execution, GPUWorkload, JobResources
 from muster_api.membership import LARGEST_GANG
 from muster_api.quantities import QuantityError, parse_quantity
-from muster_api.field_errors import FieldError, quoted
 
 LONGEST_JOB_NAME: Final = 50
 """The rest of a host name's 63 characters is for the attempt and the ordinal."""

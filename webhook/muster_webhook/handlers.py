@@ -7,17 +7,17 @@ from typing import Any, Final
 
 import msgspec
 
+from muster_api.field_errors import FieldError, describe, newly_wrong
+from muster_api.job_rules import RULES, Rules
 from muster_api.jobs import AIJob
 from muster_api.names import GPU_GROUP, GROUP
 from muster_api.objects import Pod
+from muster_api.shapes import decode_shape
 from muster_webhook.application import Handler, Result
-from muster_api.field_errors import FieldError, describe, newly_wrong
 from muster_webhook.job_defaults import default_job
-from muster_api.job_rules import RULES, Rules
 from muster_webhook.pod_validation import misspelt_annotations, validate_pod
 from muster_webhook.pods import Admission, mutate_pod
 from muster_webhook.reviews import AdmissionRequest, allow, deny, is_absent
-from muster_api.shapes import decode_shape
 
 _GROUPS: Final = (GROUP, GPU_GROUP)
 

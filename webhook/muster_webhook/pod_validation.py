@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Collection, Iterator
 from typing import Final
 
+from muster_api.field_errors import FieldError, quoted
 from muster_api.membership import (
     MembershipError,
     asks_for,
@@ -31,7 +32,6 @@ from muster_api.names import (
 )
 from muster_api.objects import Container, Pod
 from muster_api.priorities import PriorityError, parse_priority
-from muster_api.field_errors import FieldError, quoted
 from muster_webhook.pods import MARKERS, Admission, is_born_released
 
 LONGEST_NAME: Final = 63

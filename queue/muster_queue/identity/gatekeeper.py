@@ -1,0 +1,41 @@
+"""Both questions in one place: who is asking, and whether they may."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from muster_kube.clock import Clock
+from muster_kube.session import ApiSession
+from muster_queue.identity.access import Authorizer
+from muster_queue.identity.authentication import Authenticator
+from muster_queue.identity.issuer_tokens import IssuerVerifier
+from muster_queue.identity.keys import KeyRing, keys_of
+from muster_queue.identity.settings import IdentitySettings
+from muster_queue.identity.token_review import TokenReviewer
+
+
+class Gatekeeper:
+    """What the api's door asks."""
+
+    def __init__(self, authenticator: Authenticator, authorizer: Authorizer) -> None:
+        self.authenticate = authenticator.authenticate
+        self.may = authorizer.may
+
+
+@asynccontextmanager
+async def open_gatekeeper(settings: IdentitySettings, session: ApiSession, clock: Clock) -> AsyncIterator[Gatekeeper]:
+    """A gatekeeper that believes the configured issuers and the API server."""
+    verifiers = {
+        issuer.issuer: IssuerVerifier(issuer, KeyRing(issuer.issuer, keys_of(issuer), clock), clock)
+        for issuer in settings.token_issuers
+    }
+    authenticator = Authenticator(verifiers, TokenReviewer(session, settings.token_audience), clock)
+    authorizer = Authorizer(session, clock)
+    try:
+        yield Gatekeeper(authenticator, authorizer)
+    finally:
+        await authenticator.close()
+        await authorizer.close()
+        for verifier in verifiers.values():
+            await verifier.close()
