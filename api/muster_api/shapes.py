@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator
+from datetime import datetime
 from functools import lru_cache
 from typing import Any, Final, TypeVar
 
@@ -22,7 +23,10 @@ _WORDS: Final = {
     inspect.VarTupleType: "a list",
     inspect.DictType: "a map",
     inspect.StructType: "an object",
+    inspect.DateTimeType: "a time with its zone",
 }
+_DESCRIBED: Final = (inspect.StrType, inspect.DateTimeType)
+"""Of these a description says better than the type what would be accepted."""
 
 
 def decode_shape(raw: bytes | msgspec.Raw, kind: type[T]) -> tuple[T | None, list[FieldError]]:
@@ -76,11 +80,11 @@ def _errors(value: Any, kind: inspect.Type, path: str) -> Iterator[FieldError]:
 
 def _described_errors(value: Any, kind: inspect.Metadata, path: str) -> Iterator[FieldError]:
     """A description says in words what a pattern says in signs."""
-    said = (kind.extra_json_schema or {}).get("description")
-    if said is None or not isinstance(kind.type, inspect.StrType):
+    if isinstance(kind.type, _DESCRIBED):
+        if not _is(value, kind.type):
+            yield _refused(value, _wanted(kind), path)
+    else:
         yield from _errors(value, kind.type, path)
-    elif not _is(value, kind.type):
-        yield _refused(value, str(said), path)
 
 
 def _struct_errors(value: dict[str, Any], kind: inspect.StructType, path: str) -> Iterator[FieldError]:
@@ -140,6 +144,8 @@ def _is(value: Any, kind: inspect.Type) -> bool:
             return is_number and math.isfinite(value) and _within(value, kind)
         case inspect.StrType():
             return isinstance(value, str) and _fits(value, kind)
+        case inspect.DateTimeType():
+            return isinstance(value, str) and _is_moment(value)
         case _:
             return False
 
@@ -155,11 +161,18 @@ def _fits(value: str, kind: inspect.StrType) -> bool:
     return kind.pattern is None or re.search(kind.pattern, value) is not None
 
 
+def _is_moment(value: str) -> bool:
+    try:
+        return msgspec.convert(value, datetime).tzinfo is not None
+    except msgspec.ValidationError:
+        return False
+
+
 def _wanted(kind: inspect.Type) -> str:
     match kind:
         case inspect.Metadata():
             said = (kind.extra_json_schema or {}).get("description")
-            return str(said) if said and isinstance(kind.type, inspect.StrType) else _wanted(kind.type)
+            return str(said) if said and isinstance(kind.type, _DESCRIBED) else _wanted(kind.type)
         case inspect.EnumType():
             return " or ".join(str(member.value) for member in kind.cls)
         case inspect.UnionType():

@@ -1,0 +1,152 @@
+"""Reading bodies and writing answers as plain ASGI: bounded, and with the same headers everywhere."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator, MutableMapping, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from muster_kube.serve import JSON_TYPE, Receive, Send
+from muster_queue.rest.problems import PROBLEM_TYPE, Kind, ProblemError
+
+Scope = MutableMapping[str, Any]
+Headers = Sequence[tuple[bytes, bytes]]
+
+LARGEST_JOB: Final = 1 << 20
+LARGEST_CHANGE: Final = 4 << 10
+DEEPEST_JSON: Final = 64
+BODY_READ: Final = "muster.body-read"
+"""Set in a request's scope once its whole body has been read: until then the connection is good for nothing else."""
+
+_STANDING: Final = ((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"))
+_TOKENS: Final = re.compile(rb'"(?:[^"\\]|\\.)*"|[{\[]|[}\]]', re.DOTALL)
+
+
+async def answer(send: Send, status: int, body: bytes, kind: bytes = JSON_TYPE, headers: Headers = ()) -> None:
+    """A whole answer in one piece."""
+    head = [(b"content-type", kind), (b"content-length", str(len(body)).encode()), *_STANDING, *headers]
+    await send({"type": "http.response.start", "status": status, "headers": head})
+    await send({"type": "http.response.body", "body": body})
+
+
+async def answer_problem(scope: Scope, send: Send, error: ProblemError) -> None:
+    """The problem, and the end of the connection where the rest of the request is not worth reading."""
+    headers = list(error.headers)
+    if not scope.get(BODY_READ) and _has_body(scope):
+        headers.append((b"connection", b"close"))
+    await answer(send, error.kind.status, msgspec.json.encode(error.problem), PROBLEM_TYPE, headers)
+
+
+def header(scope: Scope, name: bytes) -> bytes | None:
+    """The one header of this name; raises where it was sent twice."""
+    found = None
+    for each, value in scope["headers"]:
+        if each == name:
+            if found is not None:
+                raise ProblemError(Kind.MALFORMED, f"send one {name.decode()} header")
+            found = value
+    return found
+
+
+def text_header(scope: Scope, name: bytes) -> str | None:
+    value = header(scope, name)
+    return None if value is None else value.decode("latin-1").strip()
+
+
+def media_type(scope: Scope) -> bytes:
+    return (header(scope, b"content-type") or b"").split(b";")[0].strip().lower()
+
+
+def require_json(scope: Scope, accepted: Sequence[bytes] = (JSON_TYPE,)) -> bytes:
+    """The media type of the body, which has to be one of these."""
+    media = media_type(scope)
+    if media not in accepted:
+        names = " or ".join(each.decode() for each in accepted)
+        raise ProblemError(Kind.WRONG_MEDIA, f"send the body as {names}", headers=((b"accept", b", ".join(accepted)),))
+    return media
+
+
+async def read_body(scope: Scope, receive: Receive, largest: int) -> bytes:
+    """The whole body, or a problem before more than `largest` bytes of it are kept."""
+    _check_length(scope, largest)
+    message = await receive()
+    if message["type"] == "http.request" and not message.get("more_body", False):
+        scope[BODY_READ] = True
+        body: bytes = message.get("body", b"")
+        if len(body) > largest:
+            raise too_large(largest)
+        return body
+    chunks, size = [_body_of(message)], len(_body_of(message))
+    async for chunk in _rest(scope, receive):
+        size += len(chunk)
+        if size > largest:
+            raise too_large(largest)
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+async def stream_body(scope: Scope, receive: Receive, largest: int) -> AsyncIterator[bytes]:
+    """The body as it comes; raises once it is larger than allowed."""
+    _check_length(scope, largest)
+    size = 0
+    async for chunk in _rest(scope, receive):
+        size += len(chunk)
+        if size > largest:
+            raise too_large(largest)
+        yield chunk
+
+
+async def _rest(scope: Scope, receive: Receive) -> AsyncIterator[bytes]:
+    more = True
+    while more:
+        message = await receive()
+        chunk = _body_of(message)
+        more = message.get("more_body", False)
+        if not more:
+            scope[BODY_READ] = True
+        if chunk:
+            yield chunk
+
+
+def _body_of(message: MutableMapping[str, Any]) -> bytes:
+    if message["type"] == "http.disconnect":
+        raise DisconnectedError
+    body: bytes = message.get("body", b"")
+    return body
+
+
+class DisconnectedError(Exception):
+    """The client has gone before its request was complete: there is nobody to answer."""
+
+
+def too_large(largest: int) -> ProblemError:
+    return ProblemError(Kind.TOO_LARGE, f"at most {largest} bytes are read")
+
+
+def _check_length(scope: Scope, largest: int) -> None:
+    length = header(scope, b"content-length")
+    if length is not None and (not length.isdigit() or len(length) > 12 or int(length) > largest):
+        raise too_large(largest)
+
+
+def _has_body(scope: Scope) -> bool:
+    return any(
+        name == b"transfer-encoding" or (name == b"content-length" and value != b"0")
+        for name, value in scope["headers"]
+    )
+
+
+def check_depth(body: bytes | msgspec.Raw) -> None:
+    """Refuses JSON of more levels than anybody needs, before anything is built of it."""
+    data = bytes(body)
+    # As many brackets as levels are needed at least: for nearly all bodies counting them is all there is to do.
+    if data.count(b"{") + data.count(b"[") <= DEEPEST_JSON:
+        return
+    depth = 0
+    for token in _TOKENS.finditer(data):
+        first = token.group()[0]
+        depth += first in b"{[" or -(first in b"}]")
+        if depth > DEEPEST_JSON:
+            raise ProblemError(Kind.MALFORMED, f"more than {DEEPEST_JSON} levels of JSON are not read")
