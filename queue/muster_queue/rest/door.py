@@ -98,11 +98,11 @@ class Door:
         except DisconnectedError:
             return
         except (ProblemError, ServiceError, IdentityError) as error:
-            await self._refuse(scope, watched, error if isinstance(error, ProblemError) else problem_of(error))
+            await self._refuse(scope, receive, watched, error if isinstance(error, ProblemError) else problem_of(error))
         except Exception:
             # Whatever it was, the next request must find the process alive.
             log.exception("a request could not be answered", operation=operation.name if operation else "other")
-            await self._refuse(scope, watched, ProblemError(Kind.BROKEN, "the log of the api says more"))
+            await self._refuse(scope, receive, watched, ProblemError(Kind.BROKEN, "the log of the api says more"))
         seconds = None if watched.is_stream else time.perf_counter() - begin
         self._metrics.count(operation.name if operation else "other", watched.status, seconds)
 
@@ -144,14 +144,14 @@ class Door:
             raise ProblemError(Kind.NOT_FOUND, "there is no such job, or you may not see it")
         await entry.require(wanted)
 
-    async def _refuse(self, scope: Scope, watched: _Watched, error: ProblemError) -> None:
+    async def _refuse(self, scope: Scope, receive: Receive, watched: _Watched, error: ProblemError) -> None:
         if watched.status:
             # The answer has begun and cannot be taken back; ended without its last piece, the client sees it broken.
             log.warning("an answer was broken off", problem=error.kind.slug, status=watched.status)
             return
         if error.kind is Kind.BROKEN:
             log.error("a request failed inside", detail=error.problem.detail)
-        await answer_problem(scope, watched.send, error)
+        await answer_problem(scope, receive, watched.send, error)
 
 
 class _Watched:

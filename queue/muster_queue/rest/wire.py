@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import AsyncIterator, MutableMapping, Sequence
+from contextlib import suppress
 from typing import Any, Final
 
 import msgspec
@@ -20,6 +22,8 @@ DEEPEST_JSON: Final = 64
 BODY_READ: Final = "muster.body-read"
 """Set in a request's scope once its whole body has been read: until then the connection is good for nothing else."""
 
+_MOST_SKIPPED: Final = 2 << 20
+_SKIP_SECONDS: Final = 2.0
 _STANDING: Final = ((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"))
 _TOKENS: Final = re.compile(rb'"(?:[^"\\]|\\.)*"|[{\[]|[}\]]', re.DOTALL)
 
@@ -31,9 +35,11 @@ async def answer(send: Send, status: int, body: bytes, kind: bytes = JSON_TYPE, 
     await send({"type": "http.response.body", "body": body})
 
 
-async def answer_problem(scope: Scope, send: Send, error: ProblemError) -> None:
+async def answer_problem(scope: Scope, receive: Receive, send: Send, error: ProblemError) -> None:
     """The problem, and the end of the connection where the rest of the request is not worth reading."""
     headers = list(error.headers)
+    if not scope.get(BODY_READ) and _has_body(scope):
+        await _skip(scope, receive)
     if not scope.get(BODY_READ) and _has_body(scope):
         headers.append((b"connection", b"close"))
     await answer(send, error.kind.status, msgspec.json.encode(error.problem), PROBLEM_TYPE, headers)
@@ -119,6 +125,17 @@ def _body_of(message: MutableMapping[str, Any]) -> bytes:
 
 class DisconnectedError(Exception):
     """The client has gone before its request was complete: there is nobody to answer."""
+
+
+async def _skip(scope: Scope, receive: Receive) -> None:
+    """Throws the rest of a body away, if it is not long: clients that are still writing do not see an early answer."""
+    skipped = 0
+    with suppress(DisconnectedError, TimeoutError):
+        async with asyncio.timeout(_SKIP_SECONDS):
+            async for chunk in _rest(scope, receive):
+                skipped += len(chunk)
+                if skipped > _MOST_SKIPPED:
+                    return
 
 
 def too_large(largest: int) -> ProblemError:

@@ -1,0 +1,93 @@
+"""The api over real HTTP, with real tokens and an API server that only judges; behind it a service in memory."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+from prometheus_client import CollectorRegistry
+from yarl import URL
+
+from bones.memory_jobs import MemoryJobs
+from bones.review_server import ReviewServer, review_server
+from bones.token_maker import TokenMaker, issuer_settings
+from muster_kube.clock import SystemClock
+from muster_kube.serve import HttpServer
+from muster_kube.session import ApiSession
+from muster_queue.identity.gatekeeper import open_gatekeeper
+from muster_queue.identity.settings import IdentitySettings
+from muster_queue.rest.application import make_application
+
+ANN, BOB = "oidc:ann", "oidc:bob"
+VERBS = ("create", "get", "list", "patch", "delete")
+JOB = {"job_type": "inference", "image": "pytorch-inference:latest", "config": {"model": "resnet50"}}
+
+
+@dataclass
+class RestWorld:
+    url: str
+    jobs: MemoryJobs
+    reviews: ReviewServer
+    tokens: TokenMaker
+    client: aiohttp.ClientSession
+
+    def token(self, user: str = "ann", **claims: Any) -> str:
+        return self.tokens.token(now=SystemClock().now().timestamp(), sub=user, **claims)
+
+    async def ask(
+        self, method: str, path: str, *, token: str | None = None, headers: dict[str, str] | None = None, **more: Any
+    ) -> Answer:
+        """As ann, who may do everything, unless another token is given; an empty one sends none."""
+        shown = self.token() if token is None else token
+        sent = {"Authorization": f"Bearer {shown}"} if shown else {}
+        async with self.client.request(
+            method, URL(self.url + path, encoded=True), headers=sent | (headers or {}), **more
+        ) as response:
+            return Answer(response.status, response.headers.copy(), await response.read())
+
+    async def submit(self, **fields: Any) -> dict[str, Any]:
+        answer = await self.ask("POST", "/api/v1/jobs/", json={**JOB, **fields})
+        assert answer.status == 201, answer.body
+        return answer.json()
+
+
+@dataclass
+class Answer:
+    status: int
+    headers: Any
+    body: bytes
+
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+@asynccontextmanager
+async def rest_world(folder: Path) -> AsyncIterator[RestWorld]:
+    """Everything runs in the test's loop; the port is real."""
+    tokens = TokenMaker()
+    keys = folder / "jwks.json"
+    keys.write_bytes(tokens.document())
+    settings = IdentitySettings(token_issuers=(issuer_settings(str(keys)),))
+    clock, jobs = SystemClock(), MemoryJobs()
+    async with review_server() as reviews:
+        reviews.allow(ANN, *VERBS)
+        async with (
+            await ApiSession.connect(reviews.write_kubeconfig(folder)) as session,
+            open_gatekeeper(settings, session, clock) as gate,
+            aiohttp.ClientSession() as client,
+        ):
+            server = HttpServer(make_application(jobs, gate, clock, CollectorRegistry()), "127.0.0.1", 0)
+            serving = asyncio.create_task(server.run())
+            await server.started.wait()
+            try:
+                yield RestWorld(f"http://127.0.0.1:{server.port}", jobs, reviews, tokens, client)
+            finally:
+                serving.cancel()
+                with suppress(asyncio.CancelledError):
+                    await serving
