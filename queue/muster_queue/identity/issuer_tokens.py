@@ -22,6 +22,8 @@ _ALGORITHM_NAMES: Final[dict[str, Algorithm]] = {
 }
 """By `alg`; RFC 9864 gave EdDSA with this curve a name of its own."""
 _TYPES: Final = ("jwt", "at+jwt")
+END_OF_TIME: Final = 2**53
+"""Seconds beyond which no moment is told from the next."""
 _LONGEST_NAME: Final = 256
 _MOST_GROUPS: Final = 200
 
@@ -78,7 +80,7 @@ class IssuerVerifier:
             # The API server adds this group to whomever it has authenticated itself.
             groups=(*groups, AUTHENTICATED_GROUP),
             namespace=namespace if isinstance(namespace, str) and namespace else "default",
-            expires=float(claims["exp"]),
+            expires=float(min(claims["exp"], END_OF_TIME)),
             token_id=token_id if isinstance(token_id, str) else "",
         )
 

@@ -79,8 +79,9 @@ class JobHandlers:
 
     async def events(self, request: Request) -> Response:
         entry = entry_of(request.scope)
+        after = _last_event(text_header(request.scope, b"last-event-id"))
         if EVENT_STREAM in (text_header(request.scope, b"accept") or ""):
-            return self._event_stream(request, entry)
+            return self._event_stream(entry, after)
         query = query_of(request, PageQuery)
         page = await self._service.events(entry.the_job().job_id, page_request(query))
         return say_page(query, page, page.items)
@@ -95,8 +96,7 @@ class JobHandlers:
     async def why(self, request: Request) -> Response:
         return say(await self._service.why(entry_of(request.scope).the_job().job_id))
 
-    def _event_stream(self, request: Request, entry: Entry) -> Response:
-        after = _last_event(text_header(request.scope, b"last-event-id"))
+    def _event_stream(self, entry: Entry, after: int) -> Response:
         self._slots.check(entry.caller)
         events = self._service.follow_events(entry.the_job().job_id, after)
         stream = event_stream(events, seconds_left(entry.caller, self._clock))
@@ -142,7 +142,7 @@ def _change_of(request: Request) -> Change:
 
 
 def _last_event(text: str | None) -> int:
-    if not text:
+    if text is None:
         return 0
     if not text.isascii() or not text.isdigit() or len(text) > 18:
         raise ProblemError(Kind.MALFORMED, "Last-Event-ID: write the number of the last event that you have seen")

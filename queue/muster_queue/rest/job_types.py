@@ -24,22 +24,26 @@ from muster_api.jobs import (
 )
 from muster_api.membership import LARGEST_GANG
 
+END: Final = r"$(?!\n)"
+"""Python's $ is also before a last line break; in the published schema's dialect the rest of it says nothing."""
 _LABEL: Final = "[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
 _DASHED: Final = "lower-case letters, digits and '-', at most 63"
-_RESOURCE: Final = rf"^({_LABEL}(\.{_LABEL})*/)?[A-Za-z0-9]([-A-Za-z0-9_.]{{0,61}}[A-Za-z0-9])?$"
-_QUANTITY: Final = r"^([0-9]{1,40}(\.[0-9]{0,40})?|\.[0-9]{1,40})(([KMGTPE]i)|[numkMGTPE]|([eE][+-]?[0-9]{1,2}))?$"
+_RESOURCE: Final = rf"^({_LABEL}(\.{_LABEL})*/)?[A-Za-z0-9]([-A-Za-z0-9_.]{{0,61}}[A-Za-z0-9])?{END}"
+_QUANTITY: Final = (
+    rf"^([0-9]{{1,40}}(\.[0-9]{{0,40}})?|\.[0-9]{{1,40}})(([KMGTPE]i)|[numkMGTPE]|([eE][+-]?[0-9]{{1,2}}))?{END}"
+)
 
 Priority = Annotated[int, Meta(ge=0, le=100)]
 Members = Annotated[int, Meta(ge=1, le=LARGEST_GANG)]
 Seconds = Annotated[int, Meta(ge=1, le=LONGEST_SECONDS)]
 Text = Annotated[str, Meta(max_length=8192)]
 Words = Annotated[tuple[Text, ...], Meta(max_length=256)]
-NamespaceName = Annotated[str, Meta(pattern=f"^{_LABEL}$", description=f"the name of a namespace: {_DASHED}")]
-QueueName = Annotated[str, Meta(pattern=f"^{_LABEL}$", description=f"the name of an AIJobQueue: {_DASHED}")]
+NamespaceName = Annotated[str, Meta(pattern=f"^{_LABEL}{END}", description=f"the name of a namespace: {_DASHED}")]
+QueueName = Annotated[str, Meta(pattern=f"^{_LABEL}{END}", description=f"the name of an AIJobQueue: {_DASHED}")]
 JobName = Annotated[
     str,
     Meta(
-        pattern="^[a-z]([-a-z0-9]*[a-z0-9])?$",
+        pattern=f"^[a-z]([-a-z0-9]*[a-z0-9])?{END}",
         max_length=LONGEST_JOB_NAME,
         description=f"at most {LONGEST_JOB_NAME} lower-case letters, digits and '-', beginning with a letter",
     ),
@@ -47,11 +51,13 @@ JobName = Annotated[
 ClusterName = Annotated[
     str,
     Meta(
-        pattern=rf"^({_LABEL}(\.{_LABEL})*)?$", max_length=253, description="the name of a ComputeCluster, or nothing"
+        pattern=rf"^({_LABEL}(\.{_LABEL})*)?{END}",
+        max_length=253,
+        description="the name of a ComputeCluster, or nothing",
     ),
 ]
 Image = Annotated[
-    str, Meta(pattern=r"^[^\s]*$", max_length=1024, description="a container image's name, without white space")
+    str, Meta(pattern=f"^[!-~]*{END}", max_length=1024, description="a container image's name, without white space")
 ]
 ResourceName = Annotated[
     str, Meta(pattern=_RESOURCE, description="a resource's name, for example cpu, memory or nvidia.com/gpu")
@@ -67,7 +73,7 @@ LabelName = Annotated[
 LabelValue = Annotated[
     str,
     Meta(
-        pattern="^([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?$",
+        pattern=f"^([A-Za-z0-9]([-A-Za-z0-9_.]{{0,61}}[A-Za-z0-9])?)?{END}",
         description="a label's value: at most 63 letters, digits, '-', '_' and '.'",
     ),
 ]
@@ -81,7 +87,11 @@ class RequestStruct(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 class Environment(RequestStruct, frozen=True, kw_only=True):
     name: Annotated[
         str,
-        Meta(pattern="^[^=]+$", max_length=256, description="a variable's name of 1 to 256 characters, without '='"),
+        Meta(
+            pattern=rf"^[^=\x00]+{END}",
+            max_length=256,
+            description="a variable's name of 1 to 256 characters, without '='",
+        ),
     ]
     value: Annotated[str, Meta(max_length=32768)] = ""
 

@@ -9,7 +9,7 @@ import msgspec
 
 from muster_queue.rest.answers import BulkAnswer
 from muster_queue.rest.job_types import JobRequest
-from muster_queue.rest.operations import JOB_PARAMETER, Extent, Operation
+from muster_queue.rest.operations import JOB_PARAMETER, OPERATIONS, Extent, Operation
 from muster_queue.rest.problems import Problem
 
 Document = dict[str, Any]
@@ -27,7 +27,7 @@ _IF_MATCH: Final = {
     "name": "If-Match",
     "in": "header",
     "description": "The ETag of the version that is meant; another version is left alone.",
-    "schema": {"type": "string", "pattern": '^(\\*|"[1-9][0-9]{0,17}")$'},
+    "schema": {"type": "string", "pattern": '^"[1-9][0-9]{0,17}"$'},
 }
 _STATUSES: Final[dict[int, str]] = {
     400: "The request cannot be read, or does not match the schema.",
@@ -66,7 +66,8 @@ def describe(operations: Sequence[Operation], version: str) -> Document:
 
 def _schemas(operations: Sequence[Operation]) -> Document:
     kinds = [kind for each in operations for kind in (each.body, each.answer) if kind is not None]
-    _, schemas = msgspec.json.schema_components([*kinds, Problem, BulkAnswer], ref_template=_REFERENCE)
+    parameters = [field.type for each in operations for field in msgspec.structs.fields(each.query)]
+    _, schemas = msgspec.json.schema_components([*kinds, *parameters, Problem, BulkAnswer], ref_template=_REFERENCE)
     _add_rules(schemas[JobRequest.__name__], schemas["Gang"])
     return schemas
 
@@ -117,8 +118,8 @@ def _parameters(operation: Operation) -> Iterator[Document]:
     if JOB_PARAMETER in operation.path:
         yield {"name": "job_id", "in": "path", "required": True, "schema": _ID_SCHEMA}
     for field in msgspec.structs.fields(operation.query):
-        schema = msgspec.json.schema(field.type)
-        yield {"name": field.encode_name, "in": "query", "required": False, "schema": _without_null(schema)}
+        schema = _without_null(_reference(field.type))
+        yield {"name": field.encode_name, "in": "query", "required": False, "schema": schema}
     if operation.extent is Extent.BODY:
         yield dict(_KEY_PARAMETER)
     if operation.conditional:
@@ -131,8 +132,6 @@ def _without_null(schema: Document) -> Document:
     """A parameter is there or not; there is no way to write null."""
     choices = [each for each in schema.get("anyOf", ()) if each != {"type": "null"}]
     schema = choices[0] if len(choices) == 1 else schema
-    if "enum" in schema:
-        schema = schema | {"enum": [value for value in schema["enum"] if value is not None]}
     return {key: value for key, value in schema.items() if key not in ("default", "title")}
 
 
@@ -172,7 +171,13 @@ def _success(operation: Operation) -> Document:
         described["content"]["text/event-stream"] = {"schema": {"type": "string"}}
     if operation.answer is not None and (operation.conditional or operation.name in ("get_job", "submit_job")):
         described["headers"] = {"ETag": {"schema": {"type": "string"}}}
+    if operation.name == "submit_job":
+        described["links"] = {each.name: _link(each) for each in OPERATIONS if each.extent is Extent.JOB}
     return described
+
+
+def _link(operation: Operation) -> Document:
+    return {"operationId": operation.name, "parameters": {"job_id": "$response.body#/job_id"}}
 
 
 def _problem(operation: Operation, status: int) -> Document:

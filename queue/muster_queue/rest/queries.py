@@ -18,7 +18,7 @@ from muster_api.field_errors import FieldError
 from muster_api.jobs import JobType
 from muster_api.phases import JobPhase
 from muster_api.shapes import shape_errors
-from muster_queue.rest.job_types import NamespaceName, QueueName, RequestStruct
+from muster_queue.rest.job_types import END, NamespaceName, QueueName, RequestStruct
 from muster_queue.rest.problems import Kind, ProblemError
 from muster_queue.rest.service import PageRequest, Position
 
@@ -35,19 +35,19 @@ Moment = Annotated[datetime, Meta(tz=True, description="a time with its zone, fo
 Selector = Annotated[
     str,
     Meta(
-        pattern=f"^{_LABEL_TERM}(,{_LABEL_TERM}){{0,15}}$",
+        pattern=f"^{_LABEL_TERM}(,{_LABEL_TERM}){{0,15}}{END}",
         max_length=4096,
         description="labels that all have to be there, for example team=vision,stage=test",
     ),
 ]
 PageToken = Annotated[
-    str, Meta(pattern="^[A-Za-z0-9_-]{1,600}$", description="the `next` of the page before, as it was")
+    str, Meta(pattern=f"^[A-Za-z0-9_-]{{1,600}}{END}", description="the `next` of the page before, as it was")
 ]
-ActorName = Annotated[str, Meta(pattern=r"^[^\x00]{1,256}$", description="a user's name of 1 to 256 characters")]
+ActorName = Annotated[str, Meta(pattern=rf"^[^\x00]{{1,256}}{END}", description="a user's name of 1 to 256 characters")]
 JobId = Annotated[
     str,
     Meta(
-        pattern="^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$",
+        pattern=f"^[0-9a-f]{{8}}-[0-9a-f]{{4}}-[0-9a-f]{{4}}-[0-9a-f]{{4}}-[0-9a-f]{{12}}{END}",
         description="the id of a job",
     ),
 ]
@@ -160,7 +160,7 @@ def selected_labels(query: JobsQuery) -> dict[str, str]:
 class _Token(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     query: str
     number: Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
-    text: Annotated[str, Meta(max_length=320, pattern=r"^[^\x00]*$")]
+    text: Annotated[str, Meta(max_length=320, pattern=rf"^[^\x00]*{END}")]
 
 
 _TOKEN: Final = msgspec.json.Decoder(_Token)

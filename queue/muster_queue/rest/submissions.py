@@ -29,6 +29,8 @@ _NESTED: Final = ("gang", "retry_policy")
 _WORDS: Final = re.compile(rf"\b({'|'.join(_SNAKE)})\b")
 _ANY_TYPE: Final = "training"
 """No rule asks for the type of a job."""
+_FREE: Final = "config"
+"""Handed on as it is, down to how its numbers are written."""
 _ESCAPED_NUL: Final = b"\\u0000"
 
 
@@ -45,7 +47,7 @@ def read_job(body: bytes | msgspec.Raw) -> ReadJob:
     try:
         request = _DECODER.decode(body)
     except msgspec.ValidationError:
-        raise _mismatch(body) from None
+        request = _second_reading(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ProblemError(Kind.MALFORMED, f"the body is no JSON that can be read: {error}") from None
     if _ESCAPED_NUL in bytes(body):
@@ -57,14 +59,36 @@ def read_job(body: bytes | msgspec.Raw) -> ReadJob:
     return ReadJob(request, spec)
 
 
-def _mismatch(body: bytes | msgspec.Raw) -> ProblemError:
-    """All errors of form, and of the rules what can be said of a job whose form is wrong elsewhere."""
+def _second_reading(body: bytes | msgspec.Raw) -> JobRequest:
+    """What the decoder did not take: right all the same if only whole numbers were written as 4.0, else a problem."""
     try:
         value = msgspec.json.decode(body)
     except (ValueError, RecursionError) as error:
-        return ProblemError(Kind.MALFORMED, f"the body is no JSON that can be read: {error}")
+        raise ProblemError(Kind.MALFORMED, f"the body is no JSON that can be read: {error}") from None
     if not isinstance(value, dict):
-        return ProblemError(Kind.INVALID, "send one JSON object, a job", [FieldError("object", "write an object")])
+        raise ProblemError(Kind.INVALID, "send one JSON object, a job", [FieldError("object", "write an object")])
+    value = {name: each if name == _FREE else _whole(each) for name, each in value.items()}
+    try:
+        return msgspec.convert(value, JobRequest)
+    except msgspec.ValidationError:
+        raise _mismatch(value) from None
+
+
+def _whole(value: Any) -> Any:
+    """JSON knows one kind of number: 4.0 is the whole number 4."""
+    match value:
+        case float() if value.is_integer():
+            return int(value)
+        case list():
+            return [_whole(each) for each in value]
+        case dict():
+            return {name: _whole(each) for name, each in value.items()}
+        case _:
+            return value
+
+
+def _mismatch(value: dict[str, Any]) -> ProblemError:
+    """All errors of form, and of the rules what can be said of the fields whose form is right."""
     errors = list(shape_errors(value, JobRequest)) or [FieldError("object", "cannot be read")]
     errors += _further_errors(value, {_top(error.path) for error in errors})
     return ProblemError(Kind.INVALID, _summary(errors), errors)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 from typing import Any
 
@@ -28,7 +29,7 @@ TRAINING = {
 async def post(world: RestWorld, body: Any, **headers: str) -> Any:
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
     sent = {"Content-Type": "application/json", **{name.replace("_", "-"): value for name, value in headers.items()}}
-    return await world.ask("POST", "/api/v1/jobs/", data=data, headers=sent)
+    return await world.ask("POST", "/api/v1/jobs/", data=io.BytesIO(data), headers=sent)
 
 
 def fields(answer: Any) -> dict[str, str]:

@@ -1,0 +1,50 @@
+"""Schemathesis, all checks and all phases, against the running api; only the service behind it is a fake."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from bones.rest_world import rest_world
+
+HERE = Path(__file__).parent
+EXAMPLES = os.environ.get("SCHEMATHESIS_EXAMPLES", "15")
+
+
+def program() -> Path:
+    """Skipped on a laptop that has not installed it, never where it counts."""
+    found = Path(sys.executable).with_name("schemathesis")
+    if not found.exists() and not os.environ.get("CI"):
+        pytest.skip("schemathesis is not installed")
+    return found
+
+
+@pytest.mark.timeout(600)
+async def test_schemathesis_finds_nothing(tmp_path: Path) -> None:
+    async with rest_world(tmp_path) as world:
+        await world.submit()
+        arguments = [
+            "--config-file", str(HERE / "schemathesis.toml"), "run", f"{world.url}/openapi.json",
+            "--header", f"Authorization: Bearer {world.token()}", "--checks", "all", "--max-examples", EXAMPLES,
+            "--generation-database", "none", "--no-color", "--seed", "20260101",
+        ]  # fmt: skip
+        environment = os.environ | {"SCHEMATHESIS_HOOKS": "bones.schemathesis_hooks", "PYTHONPATH": python_path()}
+        process = await asyncio.create_subprocess_exec(
+            program(), *arguments, cwd=tmp_path, env=environment, stdout=asyncio.subprocess.PIPE
+        )
+        try:
+            told, _ = await process.communicate()
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+    assert process.returncode == 0, told.decode(errors="replace")[-8000:]
+
+
+def python_path() -> str:
+    """The hooks lie beside the tests."""
+    return os.pathsep.join([str(HERE.parents[1]), os.environ.get("PYTHONPATH", "")])
