@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections import deque
+from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, NoReturn
@@ -25,6 +26,7 @@ from muster_local.instance import state_layout
 from muster_local.layout import default_state_dir
 from muster_local.output import OutputFormat, print_findings, print_line, print_status
 from muster_local.progress import Progress
+from muster_local.token_issuer import Role, User, ensure_issuer, grant, make_token
 
 app = typer.Typer(
     name="muster",
@@ -218,6 +220,23 @@ def kubeconfig(
 ) -> None:
     """Print the path of a kubeconfig: export KUBECONFIG=$(muster local kubeconfig)."""
     print_line(str(Cluster(state_dir).kubeconfig(service)))
+
+
+@local.command()
+def token(
+    user: Annotated[str, typer.Option(help="Who it is for; to RBAC the user local:NAME.")],
+    namespace: Annotated[str, typer.Option(help="Where their jobs go, and where they get the role.")] = "default",
+    role: Annotated[
+        Role, typer.Option(help="What they may there; cluster-admin is everything everywhere.")
+    ] = Role.EDIT,
+    state_dir: StateDir = None,
+) -> None:
+    """Print a token for the local api, and give its user the role: curl -H "Authorization: Bearer $(...)"."""
+    cluster = Cluster(state_dir)
+    whose = User(user, namespace, role)
+    grant(cluster.client, whose)
+    ensure_issuer(cluster.layout)
+    print_line(make_token(cluster.layout, whose, datetime.now(UTC)))
 
 
 @local.command(context_settings={"ignore_unknown_options": True})
