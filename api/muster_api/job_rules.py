@@ -25,6 +25,7 @@ _HOST_NAME: Final = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
 _QUEUE_NAME: Final = re.compile(_LABEL)
 _CLUSTER_NAME: Final = re.compile(rf"{_LABEL}(\.{_LABEL})*")
 _QUALIFIED: Final = re.compile(rf"({_LABEL}(\.{_LABEL})*/)?[A-Za-z0-9]([-A-Za-z0-9_.]{{0,61}}[A-Za-z0-9])?")
+_WHITE_SPACE: Final = re.compile(r"\s")
 _LABEL_VALUE: Final = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?")
 
 Errors = Iterator[FieldError]
@@ -104,7 +105,7 @@ def _job_image(job: AIJob) -> Errors:
     image = job.spec.image
     if not image and job.spec.execution is Execution.POD:
         yield FieldError("spec.image", "required with execution: pod; write the name of a container image")
-    if len(image) > 1024 or any(character.isspace() for character in image):
+    if len(image) > 1024 or _WHITE_SPACE.search(image):
         yield FieldError("spec.image", f"{quoted(image)} is no container image's name; leave out white space")
     names = [variable.name for variable in job.spec.env]
     for index, name in enumerate(names):

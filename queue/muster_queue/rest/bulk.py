@@ -15,7 +15,7 @@ from muster_queue.rest.bulk_reading import NDJSON, Items, elements, lines
 from muster_queue.rest.conditions import idempotency_key, keyed
 from muster_queue.rest.door import Entry, entry_of
 from muster_queue.rest.job_types import JobRequest
-from muster_queue.rest.operations import CREATE
+from muster_queue.rest.operations import create_in
 from muster_queue.rest.problems import Kind, ProblemError, problem_of
 from muster_queue.rest.service import JobService, Outcome, Submission
 from muster_queue.rest.service_errors import OutcomeUnknown, Overloaded, ServiceError
@@ -118,7 +118,7 @@ class _Bulk:
     async def _read(self, raw: bytes | msgspec.Raw) -> tuple[Submission, JobRequest]:
         read = read_job(raw)
         namespace = read.request.namespace or self._entry.caller.namespace
-        await self._entry.require(msgspec.structs.replace(CREATE, namespace=namespace))
+        await self._entry.require(create_in(namespace))
         return to_submission(read, namespace), read.request
 
     async def _submit(self, submissions: Sequence[Submission], requests: Sequence[JobRequest]) -> Sequence[Outcome]:

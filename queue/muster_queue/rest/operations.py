@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
@@ -31,6 +32,12 @@ from muster_queue.rest.service import (
 
 JOB_PARAMETER: Final = "{job_id}"
 CREATE: Final = Access(verb="create", resource="aijobs")
+
+
+@lru_cache(maxsize=1024)
+def create_in(namespace: str) -> Access:
+    """The right that each job needs where it is to land."""
+    return msgspec.structs.replace(CREATE, namespace=namespace)
 
 
 class Extent(StrEnum):

@@ -7,6 +7,7 @@ import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
+from functools import lru_cache
 from hashlib import sha256
 from typing import Annotated, Any, Final, TypeVar
 from urllib.parse import parse_qsl
@@ -95,6 +96,15 @@ class LogsQuery(Query, frozen=True, kw_only=True):
 
 def read_query(raw: bytes, kind: type[Q]) -> Q:
     """The parameters; raises a ProblemError that names each one that is not right."""
+    return _read(raw, kind) if raw else _nothing(kind)
+
+
+@lru_cache
+def _nothing(kind: type[Q]) -> Q:
+    return kind()
+
+
+def _read(raw: bytes, kind: type[Q]) -> Q:
     fields = {field.name: field.type for field in msgspec.structs.fields(kind)}
     values: dict[str, Any] = {}
     errors: list[FieldError] = []

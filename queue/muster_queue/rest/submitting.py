@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from typing import Final
 
-import msgspec
-
 from muster_kube.serve import Receive, Send
 from muster_queue.rest.answers import answer_job, encode, etag
 from muster_queue.rest.conditions import idempotency_key, keyed
 from muster_queue.rest.door import entry_of
 from muster_queue.rest.identifiers import default_name, new_job_id
-from muster_queue.rest.operations import CREATE
+from muster_queue.rest.operations import create_in
 from muster_queue.rest.problems import AWAY_SECONDS, Kind, ProblemError, retry_after
 from muster_queue.rest.service import IdempotencyKey, JobService, Submission, Submitted
 from muster_queue.rest.service_errors import OutcomeUnknown, ServiceError
@@ -33,7 +31,7 @@ class SubmitOne:
         read = read_job(await read_body(scope, receive, LARGEST_JOB))
         entry = entry_of(scope)
         namespace = read.request.namespace or entry.caller.namespace
-        await entry.require(msgspec.structs.replace(CREATE, namespace=namespace))
+        await entry.require(create_in(namespace))
         submission = to_submission(read, namespace)
         wanted = None if key is None else keyed(key, read.request)
         submitted = await self._submit(submission, entry.caller.name, wanted)
