@@ -9,7 +9,7 @@ import msgspec
 SYSTEM_PREFIX: Final = "system:"
 AUTHENTICATED_GROUP: Final = "system:authenticated"
 _ACCOUNT_PREFIX: Final = "system:serviceaccount:"
-_FALLBACK_NAMESPACE: Final = "default"
+FALLBACK_NAMESPACE: Final = "default"
 
 
 class Caller(msgspec.Struct, frozen=True, kw_only=True):
@@ -19,7 +19,7 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
     uid: str = ""
     groups: tuple[str, ...] = ()
     extra: tuple[tuple[str, tuple[str, ...]], ...] = ()
-    namespace: str = _FALLBACK_NAMESPACE
+    namespace: str = FALLBACK_NAMESPACE
     """Where their jobs go when they name no namespace."""
     expires: float = 0.0
     """When the token ends, in seconds since the epoch: nothing that was begun with it outlives it."""
@@ -30,4 +30,4 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
 def account_namespace(name: str) -> str:
     """The namespace of a ServiceAccount's user name; that of nobody in particular for any other user."""
     parts = name.removeprefix(_ACCOUNT_PREFIX).split(":")
-    return parts[0] if name.startswith(_ACCOUNT_PREFIX) and len(parts) == 2 and parts[0] else _FALLBACK_NAMESPACE
+    return parts[0] if name.startswith(_ACCOUNT_PREFIX) and len(parts) == 2 and parts[0] else FALLBACK_NAMESPACE

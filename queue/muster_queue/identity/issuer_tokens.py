@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Final
 
 import msgspec
@@ -11,7 +12,7 @@ from joserfc.jws import JWSRegistry
 
 from muster_kube.clock import Clock
 from muster_queue.identity.bearer import LARGEST_TOKEN, TokenHead, token_head
-from muster_queue.identity.caller import AUTHENTICATED_GROUP, SYSTEM_PREFIX, Caller
+from muster_queue.identity.caller import AUTHENTICATED_GROUP, FALLBACK_NAMESPACE, SYSTEM_PREFIX, Caller
 from muster_queue.identity.errors import Unauthenticated
 from muster_queue.identity.keys import KeyRing
 from muster_queue.identity.settings import Algorithm, IssuerSettings
@@ -24,6 +25,7 @@ _ALGORITHM_NAMES: Final[dict[str, Algorithm]] = {
 _TYPES: Final = ("jwt", "at+jwt")
 END_OF_TIME: Final = 2**53
 """Seconds beyond which no moment is told from the next."""
+_NAMESPACE: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _LONGEST_NAME: Final = 256
 _MOST_GROUPS: Final = 200
 
@@ -74,12 +76,12 @@ class IssuerVerifier:
         settings = self._settings
         name = _name(claims.get(settings.username_claim), settings.username_prefix, settings.username_claim)
         groups = _groups(claims.get(settings.groups_claim), settings)
-        namespace, token_id = claims.get(settings.namespace_claim), claims.get("jti")
+        token_id = claims.get("jti")
         return Caller(
             name=name,
             # The API server adds this group to whomever it has authenticated itself.
             groups=(*groups, AUTHENTICATED_GROUP),
-            namespace=namespace if isinstance(namespace, str) and namespace else "default",
+            namespace=_namespace(claims.get(settings.namespace_claim, FALLBACK_NAMESPACE)),
             expires=float(min(claims["exp"], END_OF_TIME)),
             token_id=token_id if isinstance(token_id, str) else "",
         )
@@ -99,6 +101,12 @@ class _PinnedRegistry(JWSRegistry):
         if name != self._pinned:
             raise UnsupportedAlgorithmError("not the pinned algorithm")
         return self.algorithms[name]
+
+
+def _namespace(value: object) -> str:
+    if not isinstance(value, str) or not _NAMESPACE.fullmatch(value):
+        raise Unauthenticated("the token's namespace is none")
+    return value
 
 
 def _name(value: object, prefix: str, claim: str) -> str:

@@ -125,7 +125,10 @@ class _Bulk:
         part, self._parts = self._parts, self._parts + 1
         if not submissions:
             return ()
-        key = None if self._key is None else keyed(self._key, *requests, part=part)
+        key = None
+        if self._key is not None:
+            places = (submission.namespace for submission in submissions)
+            key = keyed(self._key, *zip(places, requests, strict=True), part=part)
         try:
             return await self._service.submit_many(submissions, self._entry.caller.name, key)
         except OutcomeUnknown as unknown:

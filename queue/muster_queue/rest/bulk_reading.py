@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import AsyncIterator
 from typing import Final
@@ -15,7 +16,7 @@ NDJSON: Final = b"application/x-ndjson"
 _PIECE: Final = 256 << 10
 _TRIES: Final = 4
 _BOUNDARY: Final = re.compile(rb"}\s*,")
-_TOKENS: Final = re.compile(rb'"(?:[^"\\]|\\.)*"|[{}\[\]]', re.DOTALL)
+_TOKENS: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[{}\[\]]', re.DOTALL)
 _ARRAY: Final = msgspec.json.Decoder(list[msgspec.Raw])
 _SPACE: Final = b" \t\r\n"
 
@@ -54,7 +55,7 @@ async def elements(chunks: AsyncIterator[bytes]) -> AsyncIterator[Items]:
             buffer, is_open = buffer[1:], True
         if len(buffer) < wanted:
             continue
-        found, buffer = _cut(buffer)
+        found, buffer = await _cut(buffer)
         wanted = len(buffer) + _PIECE
         if len(buffer) > LARGEST_JOB + _PIECE:
             raise _job_too_large()
@@ -65,14 +66,25 @@ async def elements(chunks: AsyncIterator[bytes]) -> AsyncIterator[Items]:
     yield _decoded(b"[" + buffer)
 
 
-def _cut(buffer: bytes) -> tuple[Items, bytes]:
+async def _cut(buffer: bytes) -> tuple[Items, bytes]:
     """The elements that are whole, and the rest."""
+    likely = _cut_at_a_likely_place(buffer)
+    return await asyncio.to_thread(_cut_exactly, buffer) if likely is None else likely
+
+
+def _cut_at_a_likely_place(buffer: bytes) -> tuple[Items, bytes] | None:
+    """None where the last few places that look like it are not between two elements."""
     ends = [found.start() + 1 for found in _BOUNDARY.finditer(buffer)]
     for end in ends[: -_TRIES - 1 : -1]:
         try:
             return list(_ARRAY.decode(b"[" + buffer[:end] + b"]")), _after_comma(buffer, end)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             continue
+    return None
+
+
+def _cut_exactly(buffer: bytes) -> tuple[Items, bytes]:
+    """The same, sign by sign; in a thread, since it takes long and only strange bulks need it."""
     end = _last_end(buffer)
     if end == 0:
         return [], buffer
@@ -80,7 +92,7 @@ def _cut(buffer: bytes) -> tuple[Items, bytes]:
 
 
 def _last_end(buffer: bytes) -> int:
-    """Where the last element ends that something follows; looked for sign by sign, since guessing did not help."""
+    """Where the last element ends that something follows."""
     depth = end = 0
     for token in _TOKENS.finditer(buffer):
         sign = token.group()

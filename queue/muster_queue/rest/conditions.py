@@ -32,12 +32,13 @@ def idempotency_key(scope: Scope) -> str | None:
     return key
 
 
-def keyed(key: str, *requests: JobRequest, part: int | None = None) -> IdempotencyKey:
-    """The key with the fingerprint of what was understood. `part` counts the pieces of a bulk.
+def keyed(key: str, *jobs: tuple[str, JobRequest], part: int | None = None) -> IdempotencyKey:
+    """The key with the fingerprint of what was understood: each job, and its namespace even where it named none.
 
-    No key that a client can send has a line break in it, so that pieces cannot be mistaken for other requests.
+    `part` counts the pieces of a bulk; no key that a client can send has a line break in it, so that a piece cannot be
+    mistaken for another request.
     """
-    fingerprint = sha256(_CANONICAL.encode(requests)).digest()
+    fingerprint = sha256(_CANONICAL.encode(jobs)).digest()
     return IdempotencyKey(key=key if part is None else f"{key}\n{part}", fingerprint=fingerprint)
 
 

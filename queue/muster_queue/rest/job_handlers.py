@@ -80,7 +80,7 @@ class JobHandlers:
     async def events(self, request: Request) -> Response:
         entry = entry_of(request.scope)
         after = _last_event(text_header(request.scope, b"last-event-id"))
-        if EVENT_STREAM in (text_header(request.scope, b"accept") or ""):
+        if request.method == "GET" and EVENT_STREAM in (text_header(request.scope, b"accept") or ""):
             return self._event_stream(entry, after)
         query = query_of(request, PageQuery)
         page = await self._service.events(entry.the_job().job_id, page_request(query))
@@ -88,7 +88,10 @@ class JobHandlers:
 
     async def logs(self, request: Request) -> Response:
         entry, query = entry_of(request.scope), query_of(request, LogsQuery)
-        wanted = LogRequest(follow=query.follow, tail=query.tail, member=query.member, attempt=query.attempt)
+        # A HEAD would wait for an end that it has no use for.
+        wanted = LogRequest(
+            follow=query.follow and request.method == "GET", tail=query.tail, member=query.member, attempt=query.attempt
+        )
         pieces = self._service.logs(entry.the_job().job_id, wanted)
         stream = log_stream(pieces, seconds_left(entry.caller, self._clock))
         return await self._stream(entry.caller, stream, "text/plain; charset=utf-8")

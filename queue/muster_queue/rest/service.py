@@ -34,7 +34,7 @@ class Submission(Frozen, frozen=True, kw_only=True):
 
 
 class IdempotencyKey(Frozen, frozen=True, kw_only=True):
-    """Names a request, so that sending it again does it once. Keys are one caller's: the service adds whose."""
+    """Names a request, so that sending it again does it once. The service keeps the keys of tenants apart."""
 
     key: str
     fingerprint: bytes

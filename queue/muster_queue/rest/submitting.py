@@ -33,7 +33,7 @@ class SubmitOne:
         namespace = read.request.namespace or entry.caller.namespace
         await entry.require(create_in(namespace))
         submission = to_submission(read, namespace)
-        wanted = None if key is None else keyed(key, read.request)
+        wanted = None if key is None else keyed(key, (namespace, read.request))
         submitted = await self._submit(submission, entry.caller.name, wanted)
         headers = [
             (b"location", f"/api/v1/jobs/{submitted.job.job_id}".encode()),

@@ -58,6 +58,8 @@ async def test_tokens_of_each_algorithm_are_believed(algorithm: str) -> None:
         ({"sub": 7}, "sub"),
         ({"sub": "a\nb"}, "sub is no user name"),
         ({"sub": "a" * 257}, "sub is no user name"),
+        ({"namespace": "../kube-system"}, "namespace is none"),
+        ({"namespace": ["a"]}, "namespace is none"),
         ({"groups": {"a": 1}}, "groups is no list"),
         ({"groups": [1]}, "groups is no user name"),
         ({"groups": ["g"] * 201}, "groups is no list"),

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bones.rest_world import JOB, RestWorld
@@ -128,6 +128,7 @@ VALUES = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(items=st.lists(st.dictionaries(st.text(max_size=3), VALUES, max_size=3), max_size=30), data=st.data())
 async def test_an_array_is_cut_at_its_own_commas_only(items: list[Any], data: st.DataObject) -> None:
     text = json.dumps(

@@ -9,7 +9,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from muster_api.job_rules import validate_job
@@ -99,6 +99,7 @@ NUMBERS = st.one_of(st.none(), st.integers(-2, 110))
 TEXTS = st.one_of(st.just("ok"), st.text("aA-.\n é0", max_size=4))
 
 
+@settings(deadline=None)
 @given(
     spec=st.fixed_dictionaries(
         {"job_type": st.just("training"), "image": st.just("i")},

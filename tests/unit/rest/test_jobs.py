@@ -187,6 +187,13 @@ async def test_a_stream_ends_with_its_token(world: RestWorld, monkeypatch: pytes
         assert (await response.content.read()).endswith(b"event: end\ndata: {}\n\n")
 
 
+async def test_a_head_opens_no_stream(world: RestWorld) -> None:
+    path = f"/api/v1/jobs/{(await world.submit())['job_id']}"
+    answer = await world.ask("HEAD", f"{path}/events", headers={"Accept": "text/event-stream"})
+    assert (answer.status, answer.headers["Content-Type"]) == (200, "application/json")
+    assert (await world.ask("HEAD", f"{path}/logs?follow=true")).status == 200
+
+
 async def test_silence_is_not_taken_for_death(world: RestWorld, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(streams, "SIGN_OF_LIFE_SECONDS", 0.01)
     async with listen(world, (await world.submit())["job_id"]) as response:
