@@ -54,7 +54,8 @@ class RestWorld:
     async def submit(self, **fields: Any) -> dict[str, Any]:
         answer = await self.ask("POST", "/api/v1/jobs/", json={**JOB, **fields})
         assert answer.status == 201, answer.body
-        return answer.json()
+        job: dict[str, Any] = answer.json()
+        return job
 
 
 @dataclass

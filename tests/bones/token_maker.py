@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import warnings
 from base64 import urlsafe_b64encode
+from collections.abc import Callable
 from typing import Any
 
 from joserfc import jws
@@ -15,7 +16,7 @@ from muster_queue.identity.settings import AUDIENCE, Algorithm, IssuerSettings
 
 ISSUER = "https://issuer.example.com"
 NOW = 1_800_000_000.0
-_KINDS = {
+_KINDS: dict[str, Callable[[str], Key]] = {
     "RS256": lambda kid: RSAKey.generate_key(2048, {"kid": kid}),
     "ES256": lambda kid: ECKey.generate_key("P-256", {"kid": kid}),
     "EdDSA": lambda kid: OKPKey.generate_key("Ed25519", {"kid": kid}),

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from muster_api.job_rules import validate_job
-from muster_api.jobs import AIJob, AIJobSpec
+from muster_api.jobs import AIJob, AIJobSpec, JobType
 from muster_kube.clock import SystemClock
 from muster_local.manifests import read_documents
 from muster_queue.rest.docs_page import page
@@ -57,7 +57,7 @@ def test_every_field_of_an_aijob_has_its_twin(rest: type[msgspec.Struct]) -> Non
 
 
 def test_requests_have_the_defaults_of_the_resource() -> None:
-    request = JobRequest(job_type="training")
+    request = JobRequest(job_type=JobType.TRAINING)
     assert to_spec(msgspec.convert({"job_type": "training"}, JobRequest)) == AIJobSpec(job_type=request.job_type)
 
 

@@ -1,0 +1,48 @@
+"""The api's settings and its server; whoever starts it brings the service that stands behind it."""
+
+from __future__ import annotations
+
+import asyncio
+
+from prometheus_client import CollectorRegistry
+from pydantic import Field
+
+from muster_kube.clock import Clock
+from muster_kube.process import settle_garbage
+from muster_kube.serve import HttpServer
+from muster_kube.session import ApiSession
+from muster_kube.supervision import Supervisor
+from muster_queue.identity.gatekeeper import open_gatekeeper
+from muster_queue.identity.settings import IdentitySettings
+from muster_queue.rest.application import make_application
+from muster_queue.rest.service import JobService
+
+
+class ApiSettings(IdentitySettings):
+    """Environment variables with the prefix MUSTER_; no one of them lets anybody in without a token."""
+
+    listen_host: str = "127.0.0.1"
+    listen_port: int = Field(default=8000, ge=0, le=65535)
+    log_level: str = "INFO"
+
+
+async def serve_api(
+    supervisor: Supervisor,
+    settings: ApiSettings,
+    service: JobService,
+    session: ApiSession,
+    clock: Clock,
+    registry: CollectorRegistry,
+) -> None:
+    """Serves until the supervisor stops; requests under way are answered before their callers are forgotten."""
+    async with open_gatekeeper(settings, session, clock) as gate:
+        application = make_application(service, gate, clock, registry)
+        server = HttpServer(application, settings.listen_host, settings.listen_port)
+        serving = supervisor.start("http", server.run())
+        try:
+            if await supervisor.until(server.started.wait()):
+                settle_garbage()
+                await supervisor.wait()
+        finally:
+            serving.cancel()
+            await asyncio.gather(serving, return_exceptions=True)
