@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -27,6 +28,11 @@ class ReviewServer:
     """(user, verb, namespace); the namespace * stands for every one and for all of them."""
     is_away: bool = False
     reviews: list[dict[str, Any]] = field(default_factory=list)
+    answers: asyncio.Event = field(default_factory=asyncio.Event)
+    """Cleared, it hangs."""
+
+    def __post_init__(self) -> None:
+        self.answers.set()
 
     def allow(self, user: str, *verbs: str, namespace: str = "*") -> None:
         self.rights |= {(user, verb, namespace) for verb in verbs}
@@ -37,6 +43,7 @@ class ReviewServer:
     async def handle(self, request: web.Request) -> web.StreamResponse:
         review = await request.json()
         self.reviews.append(review)
+        await self.answers.wait()
         if self.is_away:
             return web.Response(status=503)
         judge = self._token if review["kind"] == "TokenReview" else self._access

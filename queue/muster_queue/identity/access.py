@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any, Final
 
 import msgspec
@@ -21,6 +22,10 @@ DENIED_SECONDS: Final = 3.0
 SURVIVED_SECONDS: Final = 60.0
 """How long a yes holds while the API server does not answer."""
 REVIEW_SECONDS: Final = 3.0
+PATIENCE_SECONDS: Final = 0.25
+"""How long a caller who was allowed before waits for the next yes."""
+AWAY_SECONDS: Final = 2.0
+"""How long nobody waits after an answer did not come."""
 MOST_DECISIONS: Final = 50_000
 MOST_WAITING: Final = 1000
 _PATH: Final = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
@@ -83,6 +88,7 @@ class Authorizer:
         self._clock = clock
         self._decisions: ExpiringCache[_Key, _Decision] = ExpiringCache(MOST_DECISIONS)
         self._reviews: SharedCalls[_Key, bool] = SharedCalls()
+        self._away_until = 0.0
 
     async def may(self, caller: Caller, access: Access) -> bool:
         """Whether they may; raises IdentityUnavailable where nobody can tell."""
@@ -100,12 +106,18 @@ class Authorizer:
     async def _ask(self, key: _Key, known: _Decision | None) -> bool:
         if len(self._reviews) >= MOST_WAITING:
             raise IdentityUnavailable("too many questions are under way about who may do what")
-        try:
+        if known is None or not known.is_allowed:
             return await self._reviews.result(key, lambda: self._review(key))
-        except IdentityUnavailable:
-            if known is not None and known.is_allowed:
-                return True
-            raise
+        return await self._ask_again(self._reviews.begin(key, lambda: self._review(key)))
+
+    async def _ask_again(self, review: asyncio.Task[bool]) -> bool:
+        """A yes that is known holds on while there is no answer, and nobody waits long for an API server that hangs."""
+        if self._clock.monotonic() >= self._away_until:
+            await asyncio.wait({review}, timeout=PATIENCE_SECONDS)
+        if not review.done() or isinstance(review.exception(), IdentityUnavailable):
+            self._away_until = self._clock.monotonic() + AWAY_SECONDS
+            return True
+        return review.result()
 
     async def _review(self, key: _Key) -> bool:
         caller, access = key

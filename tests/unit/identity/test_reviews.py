@@ -14,6 +14,7 @@ from bones.clock import ManualClock
 from bones.review_server import ReviewServer, review_server
 from bones.token_maker import ISSUER, NOW, TokenMaker
 from muster_kube.session import ApiSession
+from muster_queue.identity import access
 from muster_queue.identity.access import Access, Authorizer
 from muster_queue.identity.authentication import Authenticator
 from muster_queue.identity.caches import ExpiringCache
@@ -157,6 +158,22 @@ async def test_a_yes_outlives_the_api_server_for_a_minute(desk: Desk) -> None:
         await desk.authorizer.may(ANN, CREATE)
     with pytest.raises(IdentityUnavailable):
         await desk.authorizer.may(Caller(name="bob"), CREATE)
+
+
+async def test_nobody_who_was_allowed_waits_for_an_api_server_that_hangs(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(access, "PATIENCE_SECONDS", 0.01)
+    desk.server.allow("ann", "create", namespace="team")
+    assert await desk.authorizer.may(ANN, CREATE)
+    desk.server.answers.clear()
+    desk.clock.advance(11)
+    assert all([await desk.authorizer.may(ANN, CREATE) for _ in range(1000)])
+    assert len(desk.server.reviews) <= 2
+    desk.server.rights.clear()
+    desk.server.answers.set()
+    desk.clock.advance(50)
+    assert not await desk.authorizer.may(ANN, CREATE)
 
 
 async def test_everything_known_of_a_caller_is_told_to_rbac(desk: Desk) -> None:
