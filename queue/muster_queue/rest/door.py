@@ -22,7 +22,7 @@ from muster_queue.rest.queries import NamespaceQuery, Query, read_query
 from muster_queue.rest.routing import Match, RouteTable
 from muster_queue.rest.service import JobRecord
 from muster_queue.rest.service_errors import ServiceError
-from muster_queue.rest.wire import DisconnectedError, Scope, answer_problem
+from muster_queue.rest.wire import DisconnectedError, Scope, answer_problem, check_headers
 
 log = structlog.get_logger(__name__)
 
@@ -107,6 +107,7 @@ class Door:
         self._metrics.count(operation.name if operation else "other", watched.status, seconds)
 
     async def _serve(self, scope: Scope, receive: Receive, watched: _Watched, match: Match) -> None:
+        check_headers(scope)
         operation = match.methods.get(scope["method"])
         if operation is not None and operation.extent is Extent.PUBLIC:
             read_query(scope["query_string"], operation.query)

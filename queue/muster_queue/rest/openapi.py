@@ -41,6 +41,7 @@ _STATUSES: Final[dict[int, str]] = {
     415: "The body is of another media type.",
     422: "Fields do not go together, or the idempotency key came with another request.",
     429: "Too much at once; nothing was done.",
+    431: "The headers are too large, or too many.",
     500: "Something went wrong inside.",
     503: "A part that is needed is away.",
 }
@@ -193,7 +194,7 @@ def _json(kind: Any) -> Document:
 
 def _can_have(operation: Operation, status: int) -> bool:
     if operation.extent is Extent.PUBLIC:
-        return status in (400, 405, 500)
+        return status in (400, 405, 431, 500)
     changes = operation.method != "GET"
     only_for = {409: changes, 412: operation.conditional, 413: changes, 415: operation.body is not None, 422: changes}
     return only_for.get(status, True)

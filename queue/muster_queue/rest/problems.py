@@ -45,6 +45,7 @@ class Kind(Enum):
     WRONG_MEDIA = ("wrong-media", 415, "This media type is not read here")
     CONTRADICTORY = ("contradictory", 422, "The fields of the job do not go together")
     KEY_REUSED = ("key-reused", 422, "The idempotency key came with another request")
+    LARGE_HEADERS = ("large-headers", 431, "The headers are too large")
     OVERLOADED = ("overloaded", 429, "Too many requests")
     BROKEN = ("broken", 500, "Something went wrong inside")
     AWAY = ("away", 503, "The service cannot do this now")

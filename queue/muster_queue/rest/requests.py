@@ -9,6 +9,7 @@ from starlette.requests import Request
 
 from muster_api.shapes import decode_shape
 from muster_queue.rest.problems import Kind, ProblemError
+from muster_queue.rest.submissions import whole_numbers
 from muster_queue.rest.wire import LARGEST_CHANGE, check_depth, read_body, require_json
 
 T = TypeVar("T", bound=msgspec.Struct)
@@ -20,9 +21,12 @@ async def read_request(request: Request, kind: type[T]) -> T:
     body = await read_body(request.scope, request.receive, LARGEST_CHANGE)
     check_depth(body)
     found, errors = decode_shape(body, kind)
-    if found is None:
-        raise ProblemError(Kind.INVALID, str(errors[0]), errors)
-    return found
+    if found is not None:
+        return found
+    try:
+        return msgspec.convert(whole_numbers(msgspec.json.decode(body)), kind)
+    except (ValueError, RecursionError):
+        raise ProblemError(Kind.INVALID, str(errors[0]), errors) from None
 
 
 async def no_body(request: Request) -> None:

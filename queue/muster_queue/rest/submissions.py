@@ -67,22 +67,22 @@ def _second_reading(body: bytes | msgspec.Raw) -> JobRequest:
         raise ProblemError(Kind.MALFORMED, f"the body is no JSON that can be read: {error}") from None
     if not isinstance(value, dict):
         raise ProblemError(Kind.INVALID, "send one JSON object, a job", [FieldError("object", "write an object")])
-    value = {name: each if name == _FREE else _whole(each) for name, each in value.items()}
+    value = {name: each if name == _FREE else whole_numbers(each) for name, each in value.items()}
     try:
         return msgspec.convert(value, JobRequest)
     except msgspec.ValidationError:
         raise _mismatch(value) from None
 
 
-def _whole(value: Any) -> Any:
+def whole_numbers(value: Any) -> Any:
     """JSON knows one kind of number: 4.0 is the whole number 4."""
     match value:
         case float() if value.is_integer():
             return int(value)
         case list():
-            return [_whole(each) for each in value]
+            return [whole_numbers(each) for each in value]
         case dict():
-            return {name: _whole(each) for name, each in value.items()}
+            return {name: whole_numbers(each) for name, each in value.items()}
         case _:
             return value
 

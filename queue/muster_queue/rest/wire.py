@@ -18,6 +18,8 @@ Headers = Sequence[tuple[bytes, bytes]]
 
 LARGEST_JOB: Final = 1 << 20
 LARGEST_CHANGE: Final = 4 << 10
+LARGEST_HEADERS: Final = 32 << 10
+MOST_HEADERS: Final = 64
 DEEPEST_JSON: Final = 64
 BODY_READ: Final = "muster.body-read"
 """Set in a request's scope once its whole body has been read: until then the connection is good for nothing else."""
@@ -44,6 +46,15 @@ async def answer_problem(scope: Scope, receive: Receive, send: Send, error: Prob
     if not scope.get(BODY_READ) and _has_body(scope):
         headers.append((b"connection", b"close"))
     await answer(send, error.kind.status, msgspec.json.encode(error.problem), PROBLEM_TYPE, headers)
+
+
+def check_headers(scope: Scope) -> None:
+    """Bounds them more tightly than the server does, which has to know the path first."""
+    headers = scope["headers"]
+    size = sum([len(name) + len(value) for name, value in headers])
+    if size > LARGEST_HEADERS or len(headers) > MOST_HEADERS:
+        detail = f"at most {MOST_HEADERS} headers of {LARGEST_HEADERS} bytes together are read"
+        raise ProblemError(Kind.LARGE_HEADERS, detail)
 
 
 def header(scope: Scope, name: bytes) -> bytes | None:

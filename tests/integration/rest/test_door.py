@@ -145,6 +145,13 @@ async def test_strange_authorization_headers_are_refused(world: RestWorld, value
     assert answer.status == 401
 
 
+async def test_headers_are_bounded_for_everybody(world: RestWorld) -> None:
+    for headers in ({"X": "a" * 8000} | {f"X{n}": "a" * 8000 for n in range(4)}, {f"X{n}": "a" for n in range(70)}):
+        for path in ("/healthz", "/api/v1/jobs/"):
+            answer = await world.ask("GET", path, headers=headers)
+            assert (answer.status, answer.json()["type"]) == (431, "urn:muster:problem:large-headers")
+
+
 async def test_what_does_not_exist_is_told_only_to_those_who_are_known(world: RestWorld) -> None:
     assert (await world.ask("GET", "/api/v2/jobs", token="")).status == 401
     assert (await world.ask("GET", "/api/v2/jobs")).status == 404

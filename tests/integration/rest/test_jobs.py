@@ -96,7 +96,9 @@ async def test_a_change_meets_only_the_version_that_was_seen(world: RestWorld) -
 
 async def test_the_priority_of_a_job_changes(world: RestWorld) -> None:
     path = f"/api/v1/jobs/{(await world.submit())['job_id']}"
-    assert (await world.ask("PATCH", path, json={"priority": 7})).json()["priority"] == 7
+    for written in ('{"priority": 7}', '{"priority": 7.0}'):
+        sent = {"Content-Type": "application/json"}
+        assert (await world.ask("PATCH", path, data=written.encode(), headers=sent)).json()["priority"] == 7
     wrong = await world.ask("PATCH", path, json={"priority": 101, "queue": "x"})
     assert {error["field"] for error in wrong.json()["errors"]} == {"priority", "queue"}
     assert (await world.ask("PATCH", path, json={"priority": 7, "x": "y" * 5000})).status == 413
