@@ -49,6 +49,9 @@ PLAIN_GANG_PREFIX: Final = "pods-"
 JOB_GANG_PREFIX: Final = "aijob-"
 """Of the Gang object of an AIJob, and of the gang label of its pods."""
 
+MAIN_CONTAINER: Final = "main"
+"""The container of an AIJob's pod that does the work; others were put beside it."""
+
 JOB_LABEL: Final = f"{PREFIX}job"
 ATTEMPT_LABEL: Final = f"{PREFIX}attempt"
 ORDINAL_LABEL: Final = f"{PREFIX}ordinal"

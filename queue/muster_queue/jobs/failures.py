@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import msgspec
 
 from muster_api.jobs import FailureClass, JobRetryPolicy
+from muster_api.names import MAIN_CONTAINER
 from muster_api.objects import ContainerStatus, Pod
 
 LONGEST_BACKOFF: Final = 300.0
@@ -72,9 +74,9 @@ class AttemptEnd:
 
 
 def state_of(pod: Pod) -> PodState:
-    """What a pod's status says of its container."""
+    """What a pod's status says of the container that does the work."""
     status = pod.status
-    container = next(iter(status.container_statuses), ContainerStatus()).state
+    container = _main_container(status.container_statuses).state
     disruption = next((c.reason for c in status.conditions if c.type == DISRUPTED and c.status == "True"), "")
     ended, waiting = container.terminated, container.waiting
     is_held_up = waiting is not None and waiting.reason in IMAGE_PROBLEMS
@@ -87,6 +89,12 @@ def state_of(pod: Pod) -> PodState:
         image_problem=waiting.reason if waiting and is_held_up else "",
         disruption=disruption or (status.reason if status.reason in LOST_NODE | ENDED_BY_NODE else ""),
     )
+
+
+def _main_container(found: Sequence[ContainerStatus]) -> ContainerStatus:
+    """Not just the first: kubelets sort by name, and injected sidecars may come before it."""
+    named = (status for status in found if status.name == MAIN_CONTAINER)
+    return next(named, None) or next(iter(found), ContainerStatus())
 
 
 def classify(state: PodState, *, is_deleting: bool = False) -> FailureClass:

@@ -17,6 +17,7 @@ from muster_api.names import (
     GANG_SIZE_ANNOTATION,
     GROUP,
     JOB_LABEL,
+    MAIN_CONTAINER,
     MARKER_QUANTITY,
     MEMBER_MARKER,
     ORDINAL_LABEL,
@@ -70,7 +71,7 @@ def template_of(
         {
             "metadata": {"labels": {GANG_LABEL: job_gang_name(job.metadata.name)}},
             "spec": {
-                "containers": [{"name": "main", "resources": resources_of(asked)}],
+                "containers": [{"name": MAIN_CONTAINER, "resources": resources_of(asked)}],
                 "nodeSelector": selector,
                 "tolerations": _tolerations(),
             },
@@ -156,7 +157,7 @@ def _manifest(template: JobTemplate, run: Run, tokens: dict[str, str]) -> Manife
     job, spec = template.job, template.job.spec
     name = f"{run.job}-{run.attempt}-{tokens['ordinal']}"
     container: Manifest = {
-        "name": "main",
+        "name": MAIN_CONTAINER,
         "image": spec.image,
         "env": environment(job, run, tokens["ordinal"]),
         "resources": resources_of_example(template),

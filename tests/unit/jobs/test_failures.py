@@ -43,6 +43,26 @@ def test_a_failure_has_a_class(failed: Pod, want: FailureClass) -> None:
     assert classify(state_of(failed)) is want
 
 
+def beside_a_proxy(*states: dict[str, Any], **status: Any) -> Pod:
+    """Kubelets report containers by name, and what a mesh injects may come before the job's own."""
+    names = ("istio-proxy", "main")
+    containers = [{"name": name, "state": state} for name, state in zip(names, states, strict=True)]
+    return pod(containerStatuses=containers, **status)
+
+
+def test_the_job_s_own_container_is_judged_whatever_stands_beside_it() -> None:
+    over: dict[str, Any] = {"terminated": {"exitCode": 0, "reason": "Completed"}}
+    failed = {"terminated": {"exitCode": 137, "reason": "OOMKilled"}}
+    assert classify(state_of(beside_a_proxy(over, failed))) is FailureClass.OUT_OF_MEMORY
+    waiting = {"waiting": {"reason": "ErrImagePull"}}
+    assert state_of(beside_a_proxy({"running": {}}, waiting, phase="Pending")).image_problem == "ErrImagePull"
+
+
+def test_without_a_container_of_that_name_the_first_is_judged() -> None:
+    only = {"name": "other", "state": {"terminated": {"exitCode": 7}}}
+    assert state_of(pod(containerStatuses=[only])).exit_code == 7
+
+
 def test_a_pod_that_is_deleted_and_ends_with_143_was_preempted() -> None:
     assert classify(state_of(pod(143)), is_deleting=True) is FailureClass.PREEMPTED
 
