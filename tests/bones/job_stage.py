@@ -6,7 +6,7 @@ from typing import Any
 
 from bones.control_plane import Kubectl
 from bones.kube import Item, Items, Kube
-from bones.names import EXIT_CODE, GPU, RUN_SECONDS, TEST_LABEL, P
+from bones.names import EXIT_CODE, GPU, RUN_SECONDS, TERMINATION_MESSAGE, TEST_LABEL, P
 from bones.stage import Stage, phase_of
 
 GROUP = f"{P}v1alpha1"
@@ -69,9 +69,9 @@ class JobStage:
     def annotate(self, name: str, key: str, value: str) -> None:
         self.kube.patch("aijobs", name, {"metadata": {"annotations": {f"{P}{key}": value}}}, self.namespace)
 
-    def end(self, pod: str, exit_code: int = 0) -> None:
+    def end(self, pod: str, exit_code: int = 0, message: str = "") -> None:
         """The simulated process of a pod ends now."""
-        annotations = {EXIT_CODE: str(exit_code), RUN_SECONDS: "0"}
+        annotations = {EXIT_CODE: str(exit_code), TERMINATION_MESSAGE: message, RUN_SECONDS: "0"}
         self.kube.patch("pods", pod, {"metadata": {"annotations": annotations}}, self.namespace)
 
     def wait(self, name: str, condition: Any, *, timeout: float = 60, what: str = "") -> Item:

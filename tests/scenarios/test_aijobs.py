@@ -85,6 +85,8 @@ def test_a_refused_configuration_is_not_tried_again(jobs: JobStage) -> None:
     jobs.create("train", SIZE)
     jobs.wait_attempt("train", 1)
     jobs.end("train-1-0", 2)
+    jobs.wait_attempt("train", 2)
+    jobs.end("train-2-0", 2, "refused: epochs: expected `int` >= 1")
     assert status_of(jobs.wait_phase("train", "Failed"))["reason"] == "Validation"
 
 

@@ -18,6 +18,7 @@ from muster_local.process_node.supervisor.launch import Isolation, Launch, Mount
 
 JOB_LABEL: Final = f"{PREFIX}job"
 CHECKPOINT_VARIABLE: Final = "MUSTER_CHECKPOINT_DIR"
+TERMINATION_LOG_VARIABLE: Final = "MUSTER_TERMINATION_LOG"
 HOSTS_PATH: Final = "/etc/hosts"
 
 
@@ -77,6 +78,9 @@ def default_variables(pod: Pod, container: Container, entry: ImageEntry, around:
     if threads := _requested_cpus(container):
         # Nothing limits a process to its share, but libraries that start a thread for each CPU can be asked to.
         variables["OMP_NUM_THREADS"] = str(threads)
+    if around.isolation is Isolation.NONE:
+        # Nothing can be mounted at terminationMessagePath, and the worker would have nowhere to say how it ended.
+        variables[TERMINATION_LOG_VARIABLE] = str(around.termination_log)
     if job := job_identity(pod):
         checkpoints = around.folders.checkpoints(pod.metadata.namespace, job)
         checkpoints.mkdir(parents=True, exist_ok=True)

@@ -17,8 +17,9 @@ LONGEST_BACKOFF: Final = 300.0
 MOST_JITTER: Final = 0.1
 LONGEST_MESSAGE: Final = 512
 
-REFUSED_CONFIGURATION: Final = 2
-"""Exit code of a worker that no retry can help."""
+REFUSED_EXIT_CODE: Final = 2
+REFUSED_MESSAGE: Final = "refused:"
+"""How a worker that no retry can help ends; by its exit code alone many a program ends that a retry does help."""
 TERMINATED: Final = frozenset({137, 143})
 """Exit codes of a process that was told to end, or made to."""
 
@@ -103,7 +104,7 @@ def classify(state: PodState, *, is_deleting: bool = False) -> FailureClass:
         return FailureClass.NODE_LOST
     if state.reason == "OOMKilled":
         return FailureClass.OUT_OF_MEMORY
-    if state.exit_code == REFUSED_CONFIGURATION:
+    if state.exit_code == REFUSED_EXIT_CODE and state.message.startswith(REFUSED_MESSAGE):
         return FailureClass.VALIDATION
     if state.disruption or (is_deleting and state.exit_code in TERMINATED):
         return FailureClass.PREEMPTED

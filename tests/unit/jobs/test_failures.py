@@ -15,8 +15,8 @@ from muster_api.objects import Pod
 from muster_queue.jobs.failures import LONGEST_BACKOFF, backoff, blame, classify, state_of
 
 
-def pod(exit_code: int | None = None, reason: str = "", **status: Any) -> Pod:
-    ended = {"exitCode": exit_code, "reason": reason or "Error"}
+def pod(exit_code: int | None = None, reason: str = "", message: str = "", **status: Any) -> Pod:
+    ended = {"exitCode": exit_code, "reason": reason or "Error", "message": message}
     state = {"terminated": ended} if exit_code is not None else {}
     given = {"phase": "Failed", "containerStatuses": [{"name": "main", "state": state}]}
     return msgspec.convert({"status": given | status}, Pod)
@@ -30,7 +30,9 @@ def disrupted(reason: str) -> list[dict[str, str]]:
     ("failed", "want"),
     [
         pytest.param(pod(1), FailureClass.EXIT_CODE, id="an exit code"),
-        pytest.param(pod(2), FailureClass.VALIDATION, id="a refused configuration"),
+        pytest.param(pod(2, message="refused: epochs\n"), FailureClass.VALIDATION, id="a refused configuration"),
+        pytest.param(pod(2), FailureClass.EXIT_CODE, id="a program that ends with 2 for reasons of its own"),
+        pytest.param(pod(1, message="refused: by a peer"), FailureClass.EXIT_CODE, id="another exit code"),
         pytest.param(pod(137, "OOMKilled"), FailureClass.OUT_OF_MEMORY, id="out of memory"),
         pytest.param(pod(143), FailureClass.EXIT_CODE, id="a process that ended itself with 143"),
         pytest.param(pod(143, conditions=disrupted("EvictionByEvictionAPI")), FailureClass.PREEMPTED, id="an eviction"),

@@ -175,6 +175,7 @@ def test_without_isolation_nothing_is_mounted_and_that_is_said(tmp_path: Path) -
     launch = compose_launch(own, own.spec.containers[0], HOST, {}, around)
     assert launch.mounts == []
     assert Path(launch.working_directory).is_dir()
+    assert launch.environment["MUSTER_TERMINATION_LOG"] == str(around.termination_log)
     assert any("mount namespace" in words for words in not_honoured(own, Isolation.NONE))
 
 
