@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from decimal import ROUND_CEILING
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-from muster_api.names import PREFIX
+from muster_api.names import JOB_LABEL, PREFIX
 from muster_api.quantities import parse_quantity
 from muster_local.process_node.environment import ConfigurationError, expand
 from muster_local.process_node.folders import NodeFolders
@@ -16,10 +17,10 @@ from muster_local.process_node.images import ImageEntry, command_line, search_pa
 from muster_local.process_node.objects import Container, Pod, Volume, VolumeMount
 from muster_local.process_node.supervisor.launch import Isolation, Launch, Mount
 
-JOB_LABEL: Final = f"{PREFIX}job"
 CHECKPOINT_VARIABLE: Final = "MUSTER_CHECKPOINT_DIR"
 TERMINATION_LOG_VARIABLE: Final = "MUSTER_TERMINATION_LOG"
 HOSTS_PATH: Final = "/etc/hosts"
+_UID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +82,7 @@ def default_variables(pod: Pod, container: Container, entry: ImageEntry, around:
     if around.isolation is Isolation.NONE:
         # Nothing can be mounted at terminationMessagePath, and the worker would have nowhere to say how it ended.
         variables[TERMINATION_LOG_VARIABLE] = str(around.termination_log)
-    if job := job_identity(pod):
+    if job := job_uid(pod):
         checkpoints = around.folders.checkpoints(pod.metadata.namespace, job)
         checkpoints.mkdir(parents=True, exist_ok=True)
         variables[CHECKPOINT_VARIABLE] = str(checkpoints)
@@ -93,11 +94,13 @@ def _requested_cpus(container: Container) -> int:
     return int(parse_quantity(amount).to_integral_value(ROUND_CEILING)) if amount else 0
 
 
-def job_identity(pod: Pod) -> str | None:
-    """The uid of the job that the pod belongs to, or the job's name where nobody owns the pod."""
-    name = pod.metadata.labels.get(JOB_LABEL)
+def job_uid(pod: Pod) -> str | None:
+    """Of the AIJob that the pod belongs to. Anybody may write anything there, and a folder gets this name."""
     owner = pod.metadata.controller_owner
-    return owner.uid if name and owner is not None else name
+    if JOB_LABEL not in pod.metadata.labels or owner is None:
+        return None
+    is_job = owner.kind == "AIJob" and owner.api_version.startswith(PREFIX)
+    return owner.uid if is_job and _UID.fullmatch(owner.uid) else None
 
 
 def container_mounts(

@@ -25,6 +25,7 @@ from muster_local.process_node.objects import Pod, ResourceFieldSelector
 from muster_local.process_node.supervisor.launch import Isolation
 
 HOST = ImageEntry(image="muster-host")
+JOB_UID = "705ab4f5-6393-11e8-b7cc-42010a800002"
 
 
 @pytest.mark.parametrize(
@@ -150,11 +151,23 @@ def surroundings(folder: Path, isolation: Isolation = Isolation.ROOT) -> Surroun
     return Surroundings(NodeFolders(folder, "process-node-0"), isolation, ("127.0.0.1", 6443), folder / "last")
 
 
+def of_job(**changes: Any) -> dict[str, Any]:
+    """The metadata of a job's pod."""
+    owner = {
+        "apiVersion": "aiplatform.example.com/v1alpha1",
+        "kind": "AIJob",
+        "name": "j",
+        "uid": JOB_UID,
+        "controller": True,
+    }
+    return {"labels": {"aiplatform.example.com/job": "j"}, "ownerReferences": [owner | changes]}
+
+
 def test_a_launch_has_what_the_pod_says_over_what_the_node_gives(tmp_path: Path) -> None:
     own = pod(
         {"command": ["run", "$(MODEL)"], "volumeMounts": [{"name": "v", "mountPath": "/v", "subPath": "a"}]},
         volumes=[{"name": "v", "emptyDir": {}}],
-        metadata={"labels": {"aiplatform.example.com/job": "j"}},
+        metadata=of_job(),
     )
     launch = compose_launch(
         own, own.spec.containers[0], HOST, {"MODEL": "m", "GLOO_SOCKET_IFNAME": "x"}, surroundings(tmp_path)
@@ -162,11 +175,36 @@ def test_a_launch_has_what_the_pod_says_over_what_the_node_gives(tmp_path: Path)
     assert launch.argv == ["run", "m"]
     assert launch.environment["GLOO_SOCKET_IFNAME"] == "x"
     assert launch.environment["KUBERNETES_SERVICE_PORT"] == "6443"
-    assert launch.environment["MUSTER_CHECKPOINT_DIR"] == str(tmp_path / "checkpoints" / "team" / "j")
+    assert launch.environment["MUSTER_CHECKPOINT_DIR"] == str(tmp_path / "checkpoints" / "team" / JOB_UID)
     targets = {mount.target: mount for mount in launch.mounts}
     assert set(targets) == {"/etc/hosts", "/dev/termination-log", "/v"}
     assert targets["/v"].source.endswith("/volumes/v/a")
     assert not targets["/v"].read_only
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        pytest.param(of_job(uid="/tmp/x"), id="a path"),
+        pytest.param(of_job(uid=f"../other/{JOB_UID}"), id="a way out"),
+        pytest.param(of_job(uid=f"{{{JOB_UID}}}"), id="nearly a UUID"),
+        pytest.param(of_job(kind="Job"), id="another kind"),
+        pytest.param(of_job(apiVersion="example.com/v1"), id="another group"),
+        pytest.param(of_job(controller=False), id="an owner that is not in charge"),
+        pytest.param({"labels": {"aiplatform.example.com/job": "j"}}, id="nobody"),
+    ],
+)
+def test_only_a_job_has_a_folder_for_checkpoints(tmp_path: Path, metadata: dict[str, Any]) -> None:
+    """Whoever creates a pod writes its owners, and the API server does not ask what their uids look like."""
+    own = pod({"command": ["x"]}, metadata=metadata)
+    launch = compose_launch(own, own.spec.containers[0], HOST, {}, surroundings(tmp_path / "state"))
+    assert "MUSTER_CHECKPOINT_DIR" not in launch.environment
+    assert not (tmp_path / "state" / "checkpoints").exists()
+    assert any(words.startswith("MUSTER_CHECKPOINT_DIR") for words in not_honoured(own, Isolation.ROOT))
+
+
+def test_a_pod_of_no_job_misses_no_folder_for_checkpoints() -> None:
+    assert not_honoured(pod(), Isolation.ROOT) == not_honoured(pod(metadata=of_job()), Isolation.ROOT)
 
 
 def test_without_isolation_nothing_is_mounted_and_that_is_said(tmp_path: Path) -> None:
