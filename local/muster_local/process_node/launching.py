@@ -31,12 +31,19 @@ class Surroundings:
     isolation: Isolation
     api_server: tuple[str, int]
     termination_log: Path
+    is_root: bool
+    """Then so is whatever is started here."""
 
 
 def compose_launch(
     pod: Pod, container: Container, entry: ImageEntry, variables: Mapping[str, str], around: Surroundings
 ) -> Launch:
     """The command, the environment and the mounts of one run."""
+    if around.is_root and _must_not_be_root(pod, container):
+        raise ConfigurationError(
+            "container has runAsNonRoot and would run as root, as whoever started `muster local`; "
+            "start that as another user, or leave runAsNonRoot out"
+        )
     environment = default_variables(pod, container, entry, around) | dict(variables)
     argv = command_line(
         entry,
@@ -59,6 +66,12 @@ def compose_launch(
         isolation=around.isolation,
         mounts=list(container_mounts(pod, container, environment, around)) if isolated else [],
     )
+
+
+def _must_not_be_root(pod: Pod, container: Container) -> bool:
+    """What the container says, else what the pod says; runAsUser is not honoured and helps nobody."""
+    said = [(context or {}).get("runAsNonRoot") for context in (container.security_context, pod.spec.security_context)]
+    return bool(next((word for word in said if word is not None), False))
 
 
 def default_variables(pod: Pod, container: Container, entry: ImageEntry, around: Surroundings) -> dict[str, str]:

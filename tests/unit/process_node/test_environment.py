@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -147,8 +148,14 @@ def test_a_command_replaces_the_entry_point_and_args_follow_it() -> None:
     assert command_line(entry, ["train"], ["--fast"]) == ["train", "--fast"]
 
 
-def surroundings(folder: Path, isolation: Isolation = Isolation.ROOT) -> Surroundings:
-    return Surroundings(NodeFolders(folder, "process-node-0"), isolation, ("127.0.0.1", 6443), folder / "last")
+def surroundings(folder: Path, isolation: Isolation = Isolation.ROOT, *, is_root: bool = True) -> Surroundings:
+    return Surroundings(
+        folders=NodeFolders(folder, "process-node-0"),
+        isolation=isolation,
+        api_server=("127.0.0.1", 6443),
+        termination_log=folder / "last",
+        is_root=is_root,
+    )
 
 
 def of_job(**changes: Any) -> dict[str, Any]:
@@ -215,6 +222,24 @@ def test_without_isolation_nothing_is_mounted_and_that_is_said(tmp_path: Path) -
     assert Path(launch.working_directory).is_dir()
     assert launch.environment["MUSTER_TERMINATION_LOG"] == str(around.termination_log)
     assert any("mount namespace" in words for words in not_honoured(own, Isolation.NONE))
+
+
+@pytest.mark.parametrize(
+    ("of_pod", "of_container", "is_refused"),
+    [({}, {}, False), ({"runAsNonRoot": True}, {}, True), ({}, {"runAsNonRoot": True, "runAsUser": 1000}, True),
+     ({"runAsNonRoot": True}, {"runAsNonRoot": False}, False)],
+)  # fmt: skip
+def test_who_must_not_be_root_is_not_started_as_root(
+    tmp_path: Path, of_pod: dict[str, Any], of_container: dict[str, Any], *, is_refused: bool
+) -> None:
+    own = pod({"command": ["x"], "securityContext": of_container}, securityContext=of_pod)
+    start = partial(compose_launch, own, own.spec.containers[0], HOST, {})
+    assert start(surroundings(tmp_path, is_root=False)).argv == ["x"]
+    if is_refused:
+        with pytest.raises(ConfigurationError, match="container has runAsNonRoot and would run as root"):
+            start(surroundings(tmp_path))
+    else:
+        assert start(surroundings(tmp_path)).argv == ["x"]
 
 
 def test_a_subpath_may_not_leave_its_volume(tmp_path: Path) -> None:
