@@ -11,6 +11,7 @@ import msgspec
 
 from muster_api.jobs import AIJob, AIJobQueue, ComputeCluster, Execution, GPUWorkload, JobResources
 from muster_api.membership import LARGEST_GANG
+from muster_api.names import JOB_VARIABLES
 from muster_api.quantities import QuantityError, parse_quantity
 from muster_webhook.field_errors import FieldError, quoted
 
@@ -33,6 +34,17 @@ Errors = Iterator[FieldError]
 def validate_job(job: AIJob) -> list[FieldError]:
     """Everything wrong with an AIJob."""
     return [*_job_name(job.metadata.name), *_job_numbers(job), *_job_image(job), *_job_gang(job), *_job_places(job)]
+
+
+def unused_variables(job: AIJob) -> list[str]:
+    """A warning for each variable that Muster sets itself, since the one written here is dropped."""
+    named = ((index, variable.name) for index, variable in enumerate(job.spec.env) if variable.name in JOB_VARIABLES)
+    return [f"spec.env[{index}].name: {name} is set by Muster and yours is not used" for index, name in named]
+
+
+def no_warnings(_: Any) -> list[str]:
+    """Where all that passes is used."""
+    return []
 
 
 def validate_queue(queue: AIJobQueue) -> list[FieldError]:
@@ -68,14 +80,15 @@ def validate_workload(workload: GPUWorkload) -> list[FieldError]:
 
 
 class Rules(msgspec.Struct, frozen=True):
-    """How objects of one kind are read and judged."""
+    """How objects of one kind are read and judged, and what is told of those that pass."""
 
     type: type[msgspec.Struct]
     validate: Callable[[Any], list[FieldError]]
+    warn: Callable[[Any], list[str]] = no_warnings
 
 
 RULES: Final[Mapping[str, Rules]] = {
-    "AIJob": Rules(AIJob, validate_job),
+    "AIJob": Rules(AIJob, validate_job, unused_variables),
     "AIJobQueue": Rules(AIJobQueue, validate_queue),
     "ComputeCluster": Rules(ComputeCluster, validate_cluster),
     "GPUWorkload": Rules(GPUWorkload, validate_workload),

@@ -20,7 +20,7 @@ from muster_api.jobs import (
     PriorityWord,
 )
 from muster_api.membership import shape_of
-from muster_api.names import BIND_MARKER, GPU_RESOURCE, MEMBER_MARKER
+from muster_api.names import BIND_MARKER, GPU_RESOURCE, JOB_VARIABLES, MEMBER_MARKER
 from muster_api.objects import Pod
 from muster_api.tickets import Ticket, parse_epoch, sign
 from muster_queue.jobs.environment import Run
@@ -60,6 +60,10 @@ def test_what_a_user_writes_arrives_as_it_is() -> None:
     assert found["GREETING"] == env[0].value
     assert found["MUSTER_CONFIG"] == '{"a":["$$(RANK)",null]}'
     assert [one["name"] for one in container["env"]].count("RANK") == 1
+
+
+def test_users_are_warned_of_every_variable_that_is_not_theirs() -> None:
+    assert set(environment_of(press_one())) == JOB_VARIABLES
 
 
 def test_the_shape_is_known_before_there_is_a_pod() -> None:
