@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -35,8 +36,8 @@ DEFAULT_REQUESTS: Final = {"cpu": "1", "memory": "1Gi"}
 NODE_TAINTS: Final = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
 UNHEALTHY_SECONDS: Final = 300
 
-FIELDS: Final = {name: f"\0{name}\0" for name in ("ordinal", "node", "ticket")}
-"""What stands in the common text for each field; Kubernetes takes no such character in anything that a user writes."""
+FIELDS: Final = ("ordinal", "node", "ticket")
+"""In which the pods of one attempt differ."""
 
 Manifest = dict[str, Any]
 
@@ -117,8 +118,8 @@ class PodPress:
     """Prints the pods of one attempt. Names, nodes and tickets need no escaping; all else is encoded by msgspec."""
 
     def __init__(self, template: JobTemplate, run: Run) -> None:
-        text = msgspec.json.encode(_manifest(template, run, FIELDS))
-        self._parts = _cut(text, FIELDS)
+        tokens = _tokens(template, run)
+        self._parts = _cut(msgspec.json.encode(_manifest(template, run, tokens)), tokens)
         self._run = run
 
     def name(self, ordinal: int) -> str:
@@ -151,6 +152,12 @@ def owner_reference(job: AIJob) -> Manifest:
         "controller": True,
         "blockOwnerDeletion": True,
     }
+
+
+def _tokens(template: JobTemplate, run: Run) -> dict[str, str]:
+    """What stands in the common text for each field: users may write any character, but no text with its own digest."""
+    text = msgspec.json.encode(_manifest(template, run, {name: name for name in FIELDS}))
+    return {name: hashlib.blake2b(text, digest_size=16, person=name.encode()).hexdigest() for name in FIELDS}
 
 
 def _manifest(template: JobTemplate, run: Run, tokens: dict[str, str]) -> Manifest:
@@ -225,7 +232,7 @@ def _cut(text: bytes, tokens: dict[str, str]) -> list[tuple[bytes, str]]:
     for name, token in tokens.items():
         cut: list[tuple[bytes, str]] = []
         for literal, field in pieces:
-            *before, last = literal.split(msgspec.json.encode(token)[1:-1])
+            *before, last = literal.split(token.encode())
             cut += [(piece, name) for piece in before]
             cut.append((last, field))
         pieces = cut

@@ -62,6 +62,14 @@ def test_what_a_user_writes_arrives_as_it_is() -> None:
     assert [one["name"] for one in container["env"]].count("RANK") == 1
 
 
+def test_no_text_of_a_user_is_taken_for_a_field() -> None:
+    """A NUL is no more than any other character to a CRD."""
+    texts = ("\0ordinal\0", "\0node\0", "\0ticket\0", "ordinal", '\0"', "\\u0000ordinal\\u0000")
+    pod = press_one(args=texts, env=(EnvironmentVariable(name="A", value="\0ordinal\0"),))
+    assert pod["spec"]["containers"][0]["args"] == list(texts)
+    assert environment_of(pod)["A"] == "\0ordinal\0"
+
+
 def test_users_are_warned_of_every_variable_that_is_not_theirs() -> None:
     assert set(environment_of(press_one())) == JOB_VARIABLES
 
