@@ -12,7 +12,7 @@ from muster_api.jobs import Execution, FailureClass, JobRetryPolicy
 from muster_api.names import CANCEL_ANNOTATION, RETRY_ANNOTATION
 from muster_api.phases import GangPhase, JobPhase
 from muster_api.reasons import Reason
-from muster_queue.jobs.lifecycle import MOST_RECORDS, decide_job, pause_left
+from muster_queue.jobs.lifecycle import MOST_RECORDS, decide_job, pause_left, refuse_job
 from muster_queue.jobs.views import Hindrance, JobView
 from muster_queue.jobs.wants import wants_of
 
@@ -170,6 +170,22 @@ def test_a_dead_letter_is_begun_anew_once_for_each_value_of_the_annotation() -> 
     assert (again.phase, again.retries, again.completion_time) == (JobPhase.QUEUED, 0, None)
     over = msgspec.structs.replace(again, phase=JobPhase.DEAD_LETTER)
     assert decide_job(make_job_view(after_writing(job, over))).status == over
+
+
+@pytest.mark.parametrize("spec", [{}, {"suspend": True}], ids=["queued", "held"])
+def test_a_retry_that_came_with_the_manifest_is_none(spec: dict[str, Any]) -> None:
+    """A copy of a job that was begun anew carries its annotation; only the next value asks for anything."""
+    job = make_job(annotations={RETRY_ANNOTATION: "copied"}, **spec)
+    first = decide_job(make_job_view(job)).status
+    assert first.observed_retry == "copied"
+    over = msgspec.structs.replace(first, phase=JobPhase.DEAD_LETTER)
+    assert decide_job(make_job_view(after_writing(job, over))).status == over
+
+
+def test_a_retry_that_came_with_a_refused_manifest_is_none() -> None:
+    job = make_job(annotations={RETRY_ANNOTATION: "copied"})
+    refused = refuse_job(make_job_view(job), "spec.resources: no quantity").status
+    assert decide_job(make_job_view(after_writing(job, refused))).status == refused
 
 
 @pytest.mark.parametrize(("after", "expires"), [(59, False), (60, True)])
