@@ -20,6 +20,9 @@ LONGEST_JOB_NAME: Final = 50
 
 LARGEST_CONFIG: Final = 64 << 10
 LONGEST_SECONDS: Final = 365 * 86400
+MOST_DEVICES: Final = "1000000"
+MOST_OF_ANYTHING: Final = "1P"
+"""Of one member: far beyond any machine, and the devices of the largest gang can still be counted in 63 bits."""
 
 _LABEL: Final = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
 _HOST_NAME: Final = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
@@ -194,6 +197,8 @@ def _amounts(amounts: Mapping[str, str | int], path: str) -> Errors:
             yield FieldError(where, f"{quoted(text)} is no quantity; write for example 500m, 2, 1.5Gi or 1e3")
         elif "/" in name and amount != amount.to_integral_value():
             yield FieldError(where, f"{quoted(text)} cannot be shared out; write a whole number")
+        elif amount > parse_quantity(most := MOST_DEVICES if "/" in name else MOST_OF_ANYTHING):
+            yield FieldError(where, f"{quoted(text)} is too much; write at most {most}")
 
 
 def _amount(text: str | int) -> Decimal | None:

@@ -12,6 +12,7 @@ import structlog
 from muster_api.jobs import AIJobQueue, AIJobQueueStatus, ComputeCluster, ComputeClusterStatus
 from muster_api.objects import Node
 from muster_api.phases import ENDED_PHASES
+from muster_api.quantities import LARGEST_INT32
 from muster_kube.errors import ApiError
 from muster_kube.resources import AIJOB_QUEUES, COMPUTE_CLUSTERS, ResourcePath
 from muster_kube.writer import Writer
@@ -79,7 +80,7 @@ def cluster_statuses(world: World) -> Mapping[str, ComputeClusterStatus]:
         name: ComputeClusterStatus(
             nodes=sum(1 for node in world.nodes.values() if _selects(cluster, node)),
             jobs=jobs[name],
-            gpus=gpus[name],
+            gpus=min(gpus[name], LARGEST_INT32),
             observed_generation=cluster.metadata.generation,
         )
         for name, cluster in world.catalog.clusters.items()

@@ -11,6 +11,7 @@ from muster_api.conditions import with_condition
 from muster_api.jobs import AIJob, AIJobStatus
 from muster_api.names import RETRY_ANNOTATION
 from muster_api.phases import JobPhase
+from muster_api.quantities import LARGEST_INT64
 from muster_api.reasons import Reason
 from muster_queue.jobs.views import JobView
 
@@ -51,7 +52,7 @@ def told(
         reason=reason,
         message=message,
         ready=ready,
-        gpus=view.gpus,
+        gpus=min(view.gpus, LARGEST_INT64),
         observed_generation=view.job.metadata.generation,
         observed_retry=status.observed_retry if is_known else asked_retry(view.job),
         conditions=conditions,

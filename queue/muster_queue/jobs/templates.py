@@ -30,6 +30,7 @@ from muster_api.names import (
 )
 from muster_api.objects import Pod
 from muster_api.priorities import NORMAL, WORDS, class_for
+from muster_api.quantities import LARGEST_INT64
 from muster_queue.jobs.environment import Run, environment
 
 DEFAULT_REQUESTS: Final = {"cpu": "1", "memory": "1Gi"}
@@ -88,7 +89,7 @@ def template_of(
         example=example,
         members=max(minimum, gang.members or minimum) if gang.enabled else 1,
         minimum=minimum,
-        gpus_each=sum(needs.get(name, 0) for name in gpu_resources),
+        gpus_each=min(LARGEST_INT64, sum(needs.get(name, 0) for name in gpu_resources)),
         priority=priority_of(job, queue),
     )
 

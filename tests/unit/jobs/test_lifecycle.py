@@ -198,6 +198,11 @@ def test_a_job_that_is_over_goes_when_its_time_to_live_is_over(after: float, *, 
     assert decision.recheck_after == 60 - after
 
 
+def test_no_number_of_gpus_is_larger_than_a_status_may_have() -> None:
+    """Where no webhook is asked there is no bound, and a status that is refused is refused for ever."""
+    assert decide_job(make_job_view(make_job(), gpus=36 * 10**18)).status.gpus == 2**63 - 1
+
+
 def test_the_history_is_bounded_and_keeps_the_newest() -> None:
     job = make_job(status={"attempts": tuple(make_record(number) for number in range(1, MOST_RECORDS + 1))})
     facts = make_facts(GangPhase.RUNNING, attempt=MOST_RECORDS + 1, end=make_end())

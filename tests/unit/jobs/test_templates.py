@@ -116,6 +116,13 @@ def test_an_elastic_job_asks_for_all_and_needs_its_minimum() -> None:
     assert (template.members, template.minimum) == (5, 2)
 
 
+def test_what_a_member_asks_for_fits_into_the_gang() -> None:
+    """Also where there are several kinds of GPUs."""
+    kinds = (GPU_RESOURCE, "amd.com/gpu")
+    job = make_job(resources=JobResources(requests=dict.fromkeys(kinds, "9E")))
+    assert template_of(job, None, None, kinds).gpus_each == 2**63 - 1
+
+
 def test_the_port_differs_between_epochs_and_stays_in_its_range() -> None:
     ports = {Run("train", GANG_OF_JOB, f"1-{count}", 1, 4).master_port for count in range(100)}
     assert len(ports) > 90

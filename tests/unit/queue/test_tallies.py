@@ -89,6 +89,15 @@ def test_queues_and_clusters_are_told_what_waits_and_what_runs() -> None:
     assert (cluster.nodes, cluster.jobs, cluster.gpus) == (1, 1, 8)
 
 
+def test_no_number_is_larger_than_a_status_may_have() -> None:
+    """A status that is refused is refused for ever, for all the jobs of the cluster."""
+    world = world_with_settings()
+    gang = job_gang(GangPhase.COMMITTED)
+    spec = msgspec.structs.replace(gang.spec, gpus=9 * 10**18)
+    world.groups["team", "aijob-runs"] = group_with(msgspec.structs.replace(gang, spec=spec))
+    assert cluster_statuses(world)["c"].gpus == 2**31 - 1
+
+
 def test_counts_in_a_status_make_nobody_look_again() -> None:
     world = world_with_settings()
     world.see_job(make_job(queue="q", cluster="c"))

@@ -93,6 +93,15 @@ def test_requests_and_limits_complete_each_other(given: dict[str, Any], want: di
         (job(resources={"requests": {"cpu": "two"}}), "spec.resources.requests[cpu]: 'two' is no quantity"),
         (job(resources={"requests": {"cpu": "-1"}}), "spec.resources.requests[cpu]: '-1' is no quantity"),
         (job(resources={"limits": {"nvidia.com/gpu": "0.5"}}), "cannot be shared out; write a whole number"),
+        (
+            job(resources={"limits": {"nvidia.com/gpu": "9E"}}),
+            "spec.resources.limits[nvidia.com/gpu]: '9E' is too much; write at most 1000000",
+        ),
+        (
+            job(resources={"requests": {"memory": "1Ei"}}),
+            "spec.resources.requests[memory]: '1Ei' is too much; write at most 1P",
+        ),
+        (make("AIJobQueue", {"defaultResources": {"requests": {"cpu": "2E"}}}), "'2E' is too much; write at most 1P"),
         (job(resources={"requests": {"cpu": 2}, "limits": {"cpu": 1}}), "2 must be at most the limit, which is 1"),
         (
             job(resources={"requests": {"nvidia.com/gpu": 1}, "limits": {"nvidia.com/gpu": 2}}),
@@ -152,6 +161,7 @@ def test_all_errors_of_form_come_at_once() -> None:
         job(),
         job(priority=0),
         job(resources={"requests": {"cpu": 2, "memory": "8Gi", "nvidia.com/gpu": "1"}}),
+        job(resources={"requests": {"cpu": "1M", "memory": "1P"}, "limits": {"nvidia.com/gpu": "1M"}}),
         job(gang={"enabled": True, "minMembers": 4, "topology": "ring"}, retryPolicy={"backoffMultiplier": 1.5}),
         make("AIJob", {"jobType": "inference", "execution": "pool"}),
         make("AIJobQueue", {"maxConcurrency": 100, "priorityClass": "high"}),
