@@ -63,6 +63,9 @@ class JobStage:
     def pods(self, name: str) -> Items:
         return self.kube.items("pods", self.namespace, f"{P}job={name}")
 
+    def gang(self, name: str) -> Item:
+        return self.kube.get("gangs", f"aijob-{name}", self.namespace)
+
     def change(self, name: str, **spec: Any) -> None:
         self.kube.patch("aijobs", name, {"spec": spec}, self.namespace)
 
@@ -102,6 +105,36 @@ class JobStage:
     def wait_reason(self, name: str, reason: str, *, timeout: float = 60) -> Item:
         return self.wait(
             name, lambda job: status_of(job).get("reason") == reason, timeout=timeout, what=f"{name} {reason}"
+        )
+
+    def wait_gang(self, name: str, condition: Any, *, timeout: float = 60, what: str = "") -> Item:
+        """Until the job's Gang satisfies the condition."""
+        key = f"aijob-{name}"
+        gangs = self.kube.wait_for(
+            "gangs",
+            lambda items: key in items and condition(items[key]),
+            namespace=self.namespace,
+            timeout=timeout,
+            what=what or f"the gang of {name}",
+        )
+        return gangs[key]
+
+    def wait_counts(self, queue: str, *, running: int, pending: int, gpus: int, timeout: float = 30) -> None:
+        """Until queue and cluster say so of their jobs; all jobs of the cluster have to be of that queue."""
+        told = {"pending": pending, "running": running}
+        self.kube.wait_for(
+            "aijobqueues",
+            lambda queues: told.items() <= status_of(queues[queue]).items(),
+            namespace=self.namespace,
+            timeout=timeout,
+            what=f"queue {queue} with {told}",
+        )
+        held = {"jobs": running, "gpus": gpus}
+        self.kube.wait_for(
+            "computeclusters",
+            lambda clusters: held.items() <= status_of(clusters[self.cluster]).items(),
+            timeout=timeout,
+            what=f"cluster {self.cluster} with {held}",
         )
 
     def wait_gone(self, name: str, *, timeout: float = 60) -> None:
