@@ -23,10 +23,18 @@ class JobStage:
         spec: dict[str, Any] = {"nodeSelector": nodes or {TEST_LABEL: self.namespace}}
         if capacity:
             spec["capacity"] = capacity
-        self.kube.create(self._manifest("ComputeCluster", self.cluster, spec, namespace=None))
+        self._clusters: list[str] = []
+        self._add_cluster(self.cluster, spec)
+
+    def add_cluster(self, kind: str, nodes: dict[str, str]) -> str:
+        """Another cluster beside the first: jobs name it in `cluster`."""
+        name = f"{self.cluster}-{kind}"
+        self._add_cluster(name, {"nodeSelector": nodes})
+        return name
 
     def strike(self) -> None:
-        self.kube.delete("computeclusters", self.cluster)
+        for name in self._clusters:
+            self.kube.delete("computeclusters", name)
 
     def queue(self, name: str, **spec: Any) -> None:
         self.kube.create(self._manifest("AIJobQueue", name, spec))
@@ -155,6 +163,10 @@ class JobStage:
             timeout=timeout,
             what=f"no pods of {name}",
         )
+
+    def _add_cluster(self, name: str, spec: dict[str, Any]) -> None:
+        self.kube.create(self._manifest("ComputeCluster", name, spec, namespace=None))
+        self._clusters.append(name)
 
     def _manifest(self, kind: str, name: str, spec: dict[str, Any], *, namespace: str | None = "") -> Item:
         metadata = {"name": name} if namespace is None else {"name": name, "namespace": self.namespace}

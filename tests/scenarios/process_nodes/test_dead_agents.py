@@ -1,4 +1,4 @@
-"""Nodes whose kubelet dies under a gang of real processes: nobody finishes the pods there, and nothing waits for them."""
+"""Nodes whose kubelet dies under a gang of real processes: nobody finishes the pods there, and nothing waits for it."""
 
 from __future__ import annotations
 
