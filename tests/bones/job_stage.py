@@ -148,13 +148,7 @@ class JobStage:
     def wait_gone(self, name: str, *, timeout: float = 60) -> None:
         """Until nothing of the job is left: neither itself nor pods, Gang and Service."""
         for resource, left in (("aijobs", name), ("gangs", f"aijob-{name}"), ("services", name)):
-            self.kube.wait_for(
-                resource,
-                lambda items, left=left: left not in items,
-                namespace=self.namespace,
-                timeout=timeout,
-                what=f"no {resource} {left}",
-            )
+            self.wait_without(resource, left, timeout=timeout)
         self.kube.wait_for(
             "pods",
             lambda pods: not pods,
@@ -162,6 +156,16 @@ class JobStage:
             selector=f"{P}job={name}",
             timeout=timeout,
             what=f"no pods of {name}",
+        )
+
+    def wait_without(self, resource: str, name: str, *, timeout: float = 60) -> None:
+        """Until there is no object of this name."""
+        self.kube.wait_for(
+            resource,
+            lambda items: name not in items,
+            namespace=self.namespace,
+            timeout=timeout,
+            what=f"no {resource} {name}",
         )
 
     def _add_cluster(self, name: str, spec: dict[str, Any]) -> None:

@@ -132,6 +132,27 @@ def test_a_planned_node_is_lost_before_the_bind(jobs: JobStage, faults: Faults, 
     assert not {pod["metadata"]["uid"] for pod in after.values()} & {pod["metadata"]["uid"] for pod in before.values()}
 
 
+@pytest.mark.parametrize("failpoint", ["controller.abort.before@1", "controller.abort.after@1"])
+def test_the_controller_dies_while_it_takes_a_plan_back(jobs: JobStage, faults: Faults, failpoint: str) -> None:
+    """Scenario 11: the next leader finds pods with a pin that leads nowhere, and takes them away first."""
+    jobs.stage.add_nodes(2, gpus=SIZE)
+    faults.stop("extender")
+    faults.arm("controller", f"{failpoint}=kill")
+    jobs.create("moves", SIZE)
+    gang = jobs.wait_gang("moves", lambda item: phase_of(item) == "Released")
+    lost = gang["status"]["plan"][0]["node"]
+    jobs.kubectl("cordon", lost)
+    faults.wait_dead("controller")
+    assert pins_of(jobs.pods("moves")) == {lost}
+    faults.start("controller")
+    faults.start("extender")
+    jobs.wait_attempt("moves", 1, timeout=RECOVERY_SECONDS)
+    pods = jobs.pods("moves")
+    assert len(pods) == SIZE
+    assert pins_of(pods) == nodes_of(pods)
+    assert lost not in nodes_of(pods)
+
+
 def lose_node(jobs: JobStage, cluster: Cluster, node: str, loss: str) -> None:
     if loss == "cordoned":
         jobs.kubectl("cordon", node)
