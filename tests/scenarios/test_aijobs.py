@@ -186,7 +186,7 @@ def test_a_pod_that_pretends_to_belong_to_a_job_is_none_of_its_members(jobs: Job
 
 @pytest.mark.parametrize("made", range(1, SIZE + 1))
 def test_the_controller_dies_after_some_pods(jobs: JobStage, faults: Faults, made: int) -> None:
-    """Scenario 9, since pods are born with their tickets: the durable plan knows the rest: the next leader makes what is missing, under the same names."""
+    """Scenario 9: the durable plan knows the rest; the next leader makes what is missing, under the same names."""
     jobs.stage.add_nodes(1)
     faults.arm("controller", f"controller.jobs.pod@{made}=kill")
     jobs.create("train", SIZE)
