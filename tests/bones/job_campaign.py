@@ -30,6 +30,8 @@ class Ground:
 
     cluster: str
     names: Path | None = None
+    is_simulated: bool = True
+    """Whether it has simulated nodes, on which no process can fail."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,8 @@ class Order:
     @property
     def phases(self) -> frozenset[str]:
         """Where it may stand at rest, if nobody cancels it."""
+        if self.fails > MOST_RETRIES:
+            return frozenset({"DeadLetter"})
         return frozenset({"DeadLetter", "Running" if self.lasts is None else "Succeeded"})
 
 
@@ -120,8 +124,8 @@ class Campaign:
             size=self.chance.choice(SIZES),
             gpus=self.chance.choice((0, 1)),
             ground=ground,
-            lasts=self.chance.randint(1, 20) if ends else None,
-            fails=self.chance.choice((0, 0, 1)),
+            lasts=self.chance.randint(1, 40) if ends else None,
+            fails=self.chance.choice((0, 0, 1) if ground.is_simulated else (0, 0, 1, MOST_RETRIES + 1)),
         )
 
     def _create(self, name: str) -> None:

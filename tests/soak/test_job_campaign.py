@@ -92,7 +92,7 @@ def _grounds(jobs: JobStage, names: Path) -> list[Ground]:
         jobs.kube.patch("nodes", name, {"metadata": {"labels": own}})
     simulated = jobs.add_cluster("simulated", {**own, "type": "kwok"})
     processes = jobs.add_cluster("processes", {**own, KIND: "process"})
-    return [Ground(simulated), Ground(processes, names), Ground(jobs.cluster, names)]
+    return [Ground(simulated), Ground(processes, names, is_simulated=False), Ground(jobs.cluster, names)]
 
 
 def _tell(number: int, campaign: Campaign, hurt: float, rest: float) -> None:
