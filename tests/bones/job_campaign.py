@@ -18,6 +18,8 @@ from bones.stage import phase_of
 
 SIZES = (1, 1, 2, 4, 8)
 MOST_RETRIES = 3
+ALWAYS = 1000
+"""Attempts that fail: what costs no retry may add any number."""
 JOB = f"{P}job"
 NAME_IN_USE = 77
 """Exit code of a process that finds another one running under its name."""
@@ -61,7 +63,7 @@ class Order:
     @property
     def phases(self) -> frozenset[str]:
         """Where it may stand at rest, if nobody cancels it."""
-        if self.fails > MOST_RETRIES:
+        if self.fails == ALWAYS:
             return frozenset({"DeadLetter"})
         return frozenset({"DeadLetter", "Running" if self.lasts is None else "Succeeded"})
 
@@ -125,7 +127,7 @@ class Campaign:
             gpus=self.chance.choice((0, 1)),
             ground=ground,
             lasts=self.chance.randint(1, 40) if ends else None,
-            fails=self.chance.choice((0, 0, 1) if ground.is_simulated else (0, 0, 1, MOST_RETRIES + 1)),
+            fails=self.chance.choice((0, 0, 1) if ground.is_simulated else (0, 0, 1, ALWAYS)),
         )
 
     def _create(self, name: str) -> None:

@@ -31,7 +31,7 @@ SEED = os.environ.get("MUSTER_SOAK_SEED", "muster")
 PROCESS_NODES = 4
 CAMPAIGN = "tests.example.com/campaign"
 KILLS = 8
-REST_SECONDS = 900
+REST_SECONDS = 600
 GONE_SECONDS = 180
 
 pytestmark = [pytest.mark.cluster, pytest.mark.soak, pytest.mark.timeout(REST_SECONDS + GONE_SECONDS + 600)]
