@@ -22,8 +22,14 @@ ALWAYS = 1000
 """Attempts that fail: what costs no retry may add any number."""
 JOB = f"{P}job"
 NAME_IN_USE = 77
-"""Exit code of a process that finds another one running under its name."""
+"""Exit code of a process that finds another one running under its name; it leaves a file that says so."""
 RUN = 'sleep "$LASTS"; test "$MUSTER_ATTEMPT" -gt "$FAILS"'
+LOCKED = f"""
+flock -n -E {NAME_IN_USE} "$NAMES/$HOSTNAME" sh -c "$RUN"
+code=$?
+test $code = {NAME_IN_USE} && touch "$NAMES/$HOSTNAME.twice"
+exit $code
+"""
 
 
 @dataclass(frozen=True)
@@ -57,8 +63,7 @@ class Order:
             return made
         variables = {"NAMES": str(self.ground.names), "LASTS": str(self.lasts), "FAILS": str(self.fails), "RUN": RUN}
         env = [{"name": name, "value": value} for name, value in variables.items()]
-        command = ["sh", "-c", f'exec flock -n -E {NAME_IN_USE} "$NAMES/$HOSTNAME" sh -c "$RUN"']
-        return made | {"image": "muster-host", "command": command, "env": env}
+        return made | {"image": "muster-host", "command": ["sh", "-c", LOCKED], "env": env}
 
     @property
     def phases(self) -> frozenset[str]:
@@ -148,6 +153,9 @@ class Campaign:
             found += [f"{name}: {text}" for text in wrong]
         owners = {pod["metadata"]["labels"].get(JOB) for pod in pods.values()}
         found += [f"pods of {name} are left over" for name in owners - jobs.keys()]
+        for ground in self.grounds:
+            twice = ground.names.glob("*.twice") if ground.names is not None else ()
+            found += [f"two processes had the name {path.stem}" for path in twice]
         return [*found, *self._reserved(jobs)]
 
     def _wrong_phase(self, name: str, job: Item) -> list[str]:
@@ -217,9 +225,6 @@ def _wrong_with(job: Item, gang: Item | None, pods: list[Item], order: Order) ->
     phase, live = phase_of(job), [pod for pod in pods if pod["status"]["phase"] not in ("Succeeded", "Failed")]
     attempts = {pod["metadata"]["labels"][f"{P}attempt"] for pod in pods}
     found = [f"has pods of the attempts {sorted(attempts)}"] if len(attempts) > 1 else []
-    codes = [record.get("exitCode") for record in status_of(job).get("attempts") or []]
-    if NAME_IN_USE in codes:
-        found.append("had two processes with one name")
     if phase == "Running":
         is_whole = gang is not None and phase_of(gang) == "Running" and len(pods) == order.size
         return found if is_whole else [*found, f"runs with {len(pods)} of {order.size} pods"]

@@ -76,7 +76,9 @@ def test_a_hundred_jobs_come_to_rest(
     campaign.hurt(times=JOBS, kills=KILLS, agents=cluster.options().process_node_names)
     hurt = time.monotonic()
     campaign.wait_rest(timeout=REST_SECONDS)
-    _tell(number, campaign, hurt - begin, time.monotonic() - hurt)
+    processes = len(list(tmp_path.glob("job-*")))
+    assert processes >= JOBS // 2
+    _tell(number, campaign, hurt - begin, time.monotonic() - hurt, processes)
     campaign.delete_all()
     campaign.wait_rest(timeout=GONE_SECONDS)
     root = cluster.layout.process_nodes
@@ -95,7 +97,7 @@ def _grounds(jobs: JobStage, names: Path) -> list[Ground]:
     return [Ground(simulated), Ground(processes, names, is_simulated=False), Ground(jobs.cluster, names)]
 
 
-def _tell(number: int, campaign: Campaign, hurt: float, rest: float) -> None:
+def _tell(number: int, campaign: Campaign, hurt: float, rest: float, processes: int) -> None:
     jobs = campaign.jobs.kube.items("aijobs", campaign.jobs.namespace)
     phases = Counter(phase_of(job) for job in jobs.values())
     attempts = sum(job["status"].get("attempt", 0) for job in jobs.values())
@@ -104,5 +106,5 @@ def _tell(number: int, campaign: Campaign, hurt: float, rest: float) -> None:
         f"round {number}: {JOBS} jobs of {members} members, {len(campaign.deleted)} deleted, {campaign.replaced} "
         f"replaced, {len(campaign.cancelled)} cancelled, {KILLS} kills of the controller and one of each agent in "
         f"{hurt:.0f} s; "
-        f"at rest after {rest:.0f} s more: {dict(phases)}, {attempts} attempts"
+        f"at rest after {rest:.0f} s more: {dict(phases)}, {attempts} attempts, {processes} names of real processes"
     )
