@@ -104,6 +104,17 @@ def test_a_terminating_pod_of_a_deleted_job_leaves_no_ghost_behind(jobs: JobStag
     jobs.wait_counts(QUEUE, running=1, pending=0, gpus=SIZE)
 
 
+def test_a_new_leader_sends_jobs_of_one_kind_to_every_node(jobs: JobStage, faults: Faults) -> None:
+    """It meets the pods of the first job before the second: their pin says nothing of where others may go."""
+    jobs.stage.add_nodes(2, gpus=SIZE)
+    jobs.create("first", SIZE)
+    jobs.wait_attempt("first", 1)
+    restart_controller(faults)
+    jobs.create("second", SIZE)
+    jobs.wait_attempt("second", 1, timeout=RECOVERY_SECONDS)
+    assert not nodes_of(jobs.pods("first")) & nodes_of(jobs.pods("second"))
+
+
 @pytest.mark.parametrize("loss", ["cordoned", "not ready", "deleted"])
 def test_a_planned_node_is_lost_before_the_bind(jobs: JobStage, faults: Faults, cluster: Cluster, loss: str) -> None:
     """Scenario 11: the pods were born with a pin, so they are made again, under the same names and for another node."""

@@ -44,9 +44,9 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         tmp_path_factory.mktemp("campaign"),
         nodes=0,
         process_nodes=PROCESS_NODES,
-        process_cpu="8",
+        process_cpu="16",
         process_memory="32Gi",
-        process_gpus=8,
+        process_gpus=16,
     )
     yield running
     running.down()
