@@ -10,7 +10,7 @@ from bones.control_plane import Faults
 from bones.job_stage import JobStage, status_of
 from bones.judging import JudgeProcess
 from bones.kube import Items
-from bones.names import GPU
+from bones.names import GPU, RUN_SECONDS
 from bones.stage import Stage, phase_of
 from muster_local.cluster import Cluster
 
@@ -105,14 +105,16 @@ def test_a_terminating_pod_of_a_deleted_job_leaves_no_ghost_behind(jobs: JobStag
 
 
 def test_a_new_leader_sends_jobs_of_one_kind_to_every_node(jobs: JobStage, faults: Faults) -> None:
-    """It meets the pods of the first job before the second: their pin says nothing of where others may go."""
+    """It learns what they ask for from the pods of one that has ended, whose pin says nothing of where others may go."""
     jobs.stage.add_nodes(2, gpus=SIZE)
-    jobs.create("first", SIZE)
-    jobs.wait_attempt("first", 1)
+    jobs.create("ended", SIZE, annotations={RUN_SECONDS: "1"})
+    jobs.wait_phase("ended", "Succeeded")
     restart_controller(faults)
-    jobs.create("second", SIZE)
-    jobs.wait_attempt("second", 1, timeout=RECOVERY_SECONDS)
-    assert not nodes_of(jobs.pods("first")) & nodes_of(jobs.pods("second"))
+    for name in ("second", "third"):
+        jobs.create(name, SIZE)
+    for name in ("second", "third"):
+        jobs.wait_attempt(name, 1, timeout=RECOVERY_SECONDS)
+    assert not nodes_of(jobs.pods("second")) & nodes_of(jobs.pods("third"))
 
 
 @pytest.mark.parametrize("loss", ["cordoned", "not ready", "deleted"])
