@@ -105,7 +105,7 @@ def test_a_terminating_pod_of_a_deleted_job_leaves_no_ghost_behind(jobs: JobStag
 
 
 def test_a_new_leader_sends_jobs_of_one_kind_to_every_node(jobs: JobStage, faults: Faults) -> None:
-    """It learns what they ask for from the pods of one that has ended, whose pin says nothing of where others may go."""
+    """It knows the kind from pods of a job that has ended; their pin says nothing of where others may go."""
     jobs.stage.add_nodes(2, gpus=SIZE)
     jobs.create("ended", SIZE, annotations={RUN_SECONDS: "1"})
     jobs.wait_phase("ended", "Succeeded")
