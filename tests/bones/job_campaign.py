@@ -12,7 +12,7 @@ from typing import Any
 
 from bones.control_plane import Faults, wait_until
 from bones.job_stage import JobStage, status_of
-from bones.kube import Item, Items, NotFoundError, WaitTimeoutError
+from bones.kube import Item, Items, KubeError, NotFoundError, WaitTimeoutError
 from bones.names import RUN_SECONDS, P
 from bones.stage import phase_of
 
@@ -21,6 +21,8 @@ MOST_RETRIES = 3
 ALWAYS = 1000
 """Attempts that fail: what costs no retry may add any number."""
 JOB = f"{P}job"
+BUSY = frozenset({429, 500, 503, 504})
+BUSY_SECONDS = 60
 NAME_IN_USE = 77
 """Exit code of a process that finds another one running under its name; it leaves a file that says so."""
 RUN = 'sleep "$LASTS"; test "$MUSTER_ATTEMPT" -gt "$FAILS"'
@@ -137,7 +139,7 @@ class Campaign:
 
     def _create(self, name: str) -> None:
         order = self.made[name]
-        self.jobs.create(name, order.size, **order.spec())
+        _patiently(partial(self.jobs.create, name, order.size, **order.spec()))
 
     def _complaints(self) -> list[str]:
         kube, namespace = self.jobs.kube, self.jobs.namespace
@@ -196,7 +198,7 @@ class Campaign:
 
     def _cancel(self) -> None:
         name = self._some_job()
-        self.jobs.annotate(name, "cancel", "true")
+        _patiently(partial(self.jobs.annotate, name, "cancel", "true"))
         self.cancelled.add(name)
 
     def _delete_pod(self) -> None:
@@ -218,6 +220,21 @@ class Campaign:
         if not left:
             raise NotFoundError(404, "no job is left")
         return self.chance.choice(left)
+
+
+def _patiently(ask: Callable[[], object]) -> None:
+    """Asks again where admission did not answer in time: on a busy machine that says nothing of what is tested."""
+
+    def is_done() -> bool:
+        try:
+            ask()
+        except KubeError as error:
+            if error.status not in BUSY:
+                raise
+            return False
+        return True
+
+    wait_until(is_done, BUSY_SECONDS, "an answer of the API server")
 
 
 def _wrong_with(job: Item, gang: Item | None, pods: list[Item], order: Order) -> list[str]:
