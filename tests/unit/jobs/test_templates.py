@@ -23,6 +23,7 @@ from muster_api.membership import shape_of
 from muster_api.names import BIND_MARKER, GPU_RESOURCE, JOB_VARIABLES, MEMBER_MARKER
 from muster_api.objects import Pod
 from muster_api.tickets import Ticket, parse_epoch, sign
+from muster_planner.request import constraints_of
 from muster_queue.jobs.environment import Run
 from muster_queue.jobs.templates import PodPress, priority_of, resources_of, template_of
 
@@ -82,6 +83,7 @@ def test_the_shape_is_known_before_there_is_a_pod() -> None:
     ticket = sign(b"key", "team", Ticket(GANG_OF_JOB, parse_epoch("2-3"), 0, "node-1"))
     pod = msgspec.json.decode(PodPress(template, RUN).body(0, "node-1", ticket), type=Pod)
     assert shape_of(pod) == template.shape
+    assert constraints_of(pod) == constraints_of(template.example)
     assert (template.gpus, template.members, template.minimum) == (2, 1, 1)
 
 
