@@ -19,7 +19,7 @@ from muster_kube.writer import Writer
 from muster_planner.limits import Limit, LimitKey
 from muster_queue.controller.gang_writer import API_VERSION
 from muster_queue.controller.groups import Group
-from muster_queue.controller.members import Stage
+from muster_queue.controller.members import Member, Stage
 from muster_queue.controller.world import World
 from muster_queue.jobs.lifecycle import TERMINAL
 from muster_queue.jobs.limits import Holding, limits_of
@@ -35,12 +35,15 @@ def limits_now(world: World) -> Mapping[LimitKey, Limit]:
     return limits_of(catalog.queues.values(), catalog.clusters.values(), holdings(world))
 
 
-def holding_of(group: Group) -> Holding | None:
-    """What the gang of a job holds, from the moment its room is taken until its last pod is gone."""
+def holding_of(world: World, group: Group) -> Holding | None:
+    """What the gang of a job holds, from the moment its room is taken until its last pod is gone.
+
+    A pod that is being deleted on a node that does not answer may never go: it holds nothing.
+    """
     gang = group.gang or group.last
     if gang is None or not group.is_of_job:
         return None
-    bound = sum(1 for member in group.members.values() if member.stage is Stage.BOUND)
+    bound = sum(1 for member in group.members.values() if member.stage is Stage.BOUND and not _is_stuck(world, member))
     is_under_way = group.gang is not None and gang.status.phase not in ENDED_PHASES
     if not (group.reserving or is_under_way or bound):
         return None
@@ -50,7 +53,7 @@ def holding_of(group: Group) -> Holding | None:
 
 def holdings(world: World) -> Iterator[Holding]:
     """Of all gangs of jobs, whether their job still exists or not."""
-    return (held for group in world.groups.values() if (held := holding_of(group)) is not None)
+    return (held for group in world.groups.values() if (held := holding_of(world, group)) is not None)
 
 
 def queue_statuses(world: World) -> Mapping[tuple[str, str], AIJobQueueStatus]:
@@ -58,7 +61,7 @@ def queue_statuses(world: World) -> Mapping[tuple[str, str], AIJobQueueStatus]:
     pending: Counter[tuple[str, str]] = Counter()
     running: Counter[tuple[str, str]] = Counter()
     for group in world.groups.values():
-        job, held = group.job, holding_of(group)
+        job, held = group.job, holding_of(world, group)
         if held is not None:
             running[held.namespace, held.queue] += 1
         elif job is not None and job.status.phase not in TERMINAL:
@@ -85,6 +88,11 @@ def cluster_statuses(world: World) -> Mapping[str, ComputeClusterStatus]:
         )
         for name, cluster in world.catalog.clusters.items()
     }
+
+
+def _is_stuck(world: World, member: Member) -> bool:
+    node = world.nodes.get(member.node)
+    return member.deleting and (node is None or not node.is_ready)
 
 
 def _selects(cluster: ComputeCluster, node: Node) -> bool:
