@@ -29,11 +29,11 @@ class Difference:
 
     is_any: bool
     is_minor: bool
-    """Only other words for the same, or the next number of something that goes well."""
+    """Only other words for the same, or one more binding of several."""
 
     @property
     def patience(self) -> float:
-        """How long it may stay like that: what is said first or goes badly is told soon, the rest later."""
+        """How long it may stay like that: what is new is told soon, the rest later."""
         return WORDING_INTERVAL if self.is_minor else PROGRESS_INTERVAL
 
 
@@ -41,8 +41,9 @@ def difference(status: GangStatus, report: Report) -> Difference:
     """Compares what a Gang's status says with what it should say."""
     same_numbers = (status.reason, status.present, status.bound) == (report.reason, report.present, report.bound)
     same_words = status.message == report.message[:LONGEST_MESSAGE]
-    goes_well = status.reason == report.reason and report.reason in GOOD
-    return Difference(not (same_numbers and same_words), same_numbers or goes_well)
+    # Bindings come one after the other, and the last of them is told at once by the gang's next phase.
+    is_binding = status.reason == report.reason == Reason.BINDING
+    return Difference(not (same_numbers and same_words), same_numbers or is_binding)
 
 
 class Pacing:

@@ -9,9 +9,11 @@ from typing import Any
 import msgspec
 import structlog
 
+from muster_api.gangs import Gang
 from muster_api.jobs import AIJobQueue, AIJobQueueStatus, ComputeCluster, ComputeClusterStatus
 from muster_api.objects import Node
 from muster_api.phases import ENDED_PHASES
+from muster_api.plans import Placement, PlanError
 from muster_api.quantities import LARGEST_INT32
 from muster_kube.errors import ApiError
 from muster_kube.resources import AIJOB_QUEUES, COMPUTE_CLUSTERS, ResourcePath
@@ -47,7 +49,8 @@ def holding_of(world: World, group: Group) -> Holding | None:
     is_under_way = group.gang is not None and gang.status.phase not in ENDED_PHASES
     if not (group.reserving or is_under_way or bound):
         return None
-    places = max(bound, len(group.plan.keys() | group.reserving.keys()))
+    plan = group.plan if group.gang is not None else _last_plan(gang)
+    places = max(bound, len(plan.keys() | group.reserving.keys()))
     return Holding(gang.metadata.namespace, gang.spec.queue, gang.spec.cluster, places, gang.spec.gpus)
 
 
@@ -88,6 +91,14 @@ def cluster_statuses(world: World) -> Mapping[str, ComputeClusterStatus]:
         )
         for name, cluster in world.catalog.clusters.items()
     }
+
+
+def _last_plan(gang: Gang) -> Mapping[int, Placement]:
+    """The places of a Gang that is gone: they are let go of together, by its last pod."""
+    try:
+        return gang.placements()
+    except PlanError:
+        return {}
 
 
 def _is_stuck(world: World, member: Member) -> bool:

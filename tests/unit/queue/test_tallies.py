@@ -61,7 +61,7 @@ def test_pods_that_still_run_hold_what_they_had() -> None:
     last = bound("train-1-0", 0, label=KEY[1], state=PodState(), deleting=True)
     group.see_member(last)
     group.see_gang(None)
-    assert holding_of(WORLD, group) == Holding("team", "q", "c", places=1, gpus_each=4)
+    assert holding_of(WORLD, group) == HELD
     group.lose_member(last.uid)
     assert holding_of(WORLD, group) is None
 
@@ -74,7 +74,7 @@ def test_a_pod_that_a_dead_node_cannot_finish_holds_nothing() -> None:
     group.see_gang(None)
     assert holding_of(world, group) is None
     group.see_member(bound("train-1-1", 1, label=KEY[1], state=PodState()))
-    assert holding_of(world, group) == Holding("team", "q", "c", places=1, gpus_each=4)
+    assert holding_of(world, group) == HELD
 
 
 def test_a_gang_of_plain_pods_is_nobodys_job() -> None:
