@@ -12,6 +12,7 @@ import msgspec
 from muster_api.field_errors import FieldError, quoted
 from muster_api.jobs import AIJob, AIJobQueue, ComputeCluster, Execution, GPUWorkload, JobResources
 from muster_api.membership import LARGEST_GANG
+from muster_api.names import JOB_VARIABLES
 from muster_api.quantities import QuantityError, parse_quantity
 
 LONGEST_JOB_NAME: Final = 50
@@ -19,6 +20,9 @@ LONGEST_JOB_NAME: Final = 50
 
 LARGEST_CONFIG: Final = 64 << 10
 LONGEST_SECONDS: Final = 365 * 86400
+MOST_DEVICES: Final = "1000000"
+MOST_OF_ANYTHING: Final = "1P"
+"""Of one member: far beyond any machine, and the devices of the largest gang can still be counted in 63 bits."""
 
 _LABEL: Final = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
 _HOST_NAME: Final = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
@@ -34,6 +38,17 @@ Errors = Iterator[FieldError]
 def validate_job(job: AIJob) -> list[FieldError]:
     """Everything wrong with an AIJob."""
     return [*_job_name(job.metadata.name), *_job_numbers(job), *_job_image(job), *_job_gang(job), *_job_places(job)]
+
+
+def unused_variables(job: AIJob) -> list[str]:
+    """A warning for each variable that Muster sets itself, since the one written here is dropped."""
+    named = ((index, variable.name) for index, variable in enumerate(job.spec.env) if variable.name in JOB_VARIABLES)
+    return [f"spec.env[{index}].name: {name} is set by Muster and yours is not used" for index, name in named]
+
+
+def no_warnings(_: Any) -> list[str]:
+    """Where all that passes is used."""
+    return []
 
 
 def validate_queue(queue: AIJobQueue) -> list[FieldError]:
@@ -69,14 +84,15 @@ def validate_workload(workload: GPUWorkload) -> list[FieldError]:
 
 
 class Rules(msgspec.Struct, frozen=True):
-    """How objects of one kind are read and judged."""
+    """How objects of one kind are read and judged, and what is told of those that pass."""
 
     type: type[msgspec.Struct]
     validate: Callable[[Any], list[FieldError]]
+    warn: Callable[[Any], list[str]] = no_warnings
 
 
 RULES: Final[Mapping[str, Rules]] = {
-    "AIJob": Rules(AIJob, validate_job),
+    "AIJob": Rules(AIJob, validate_job, unused_variables),
     "AIJobQueue": Rules(AIJobQueue, validate_queue),
     "ComputeCluster": Rules(ComputeCluster, validate_cluster),
     "GPUWorkload": Rules(GPUWorkload, validate_workload),
@@ -182,6 +198,8 @@ def _amounts(amounts: Mapping[str, str | int], path: str) -> Errors:
             yield FieldError(where, f"{quoted(text)} is no quantity; write for example 500m, 2, 1.5Gi or 1e3")
         elif "/" in name and amount != amount.to_integral_value():
             yield FieldError(where, f"{quoted(text)} cannot be shared out; write a whole number")
+        elif amount > parse_quantity(most := MOST_DEVICES if "/" in name else MOST_OF_ANYTHING):
+            yield FieldError(where, f"{quoted(text)} is too much; write at most {most}")
 
 
 def _amount(text: str | int) -> Decimal | None:

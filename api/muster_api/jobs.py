@@ -173,6 +173,7 @@ class AIJobQueueSpec(KubernetesStruct, frozen=True, kw_only=True):
     max_concurrency: int | None = None
     priority_class: PriorityWord = PriorityWord.NORMAL
     preemption_policy: PreemptionPolicy = PreemptionPolicy.PREEMPT_LOWER_PRIORITY
+    """Has no effect yet: no job takes the place of another."""
     default_resources: JobResources | None = None
 
 

@@ -16,7 +16,7 @@ from muster_api.names import (
     PRIORITY_ANNOTATION,
     RELEASE_ANNOTATION,
 )
-from muster_api.objects import Container, Pod
+from muster_api.objects import Container, NodeAffinity, Pod
 from muster_api.priorities import NORMAL, PriorityError, parse_priority, priority_of_class
 from muster_api.quantities import resource_units
 from muster_api.tickets import names_job
@@ -127,19 +127,20 @@ def demand(pod: Pod) -> dict[str, int]:
 
 
 def shape_of(pod: Pod) -> str:
-    """A short hash of all that decides where the pod may go: members of one shape can take each other's slots.
-
-    The pin that a job's pod is born with says where its slot is, not what it is like: it counts for nothing.
-    """
-    is_pinned = names_job(pod.metadata.annotations.get(RELEASE_ANNOTATION, ""))
-    affinity = None if is_pinned else pod.spec.affinity
+    """A short hash of all that decides where the pod may go: members of one shape can take each other's slots."""
     deciding = (
         sorted(demand(pod).items()),
         sorted(pod.spec.node_selector.items()),
-        affinity.node_affinity if affinity else None,
+        unpinned_affinity(pod),
         pod.spec.tolerations,
     )
     return hashlib.blake2b(msgspec.json.encode(deciding), digest_size=16).hexdigest()
+
+
+def unpinned_affinity(pod: Pod) -> NodeAffinity | None:
+    """Where the pod's kind may go: the pin that a job's pod is born with says only where this one's slot is."""
+    is_pinned = names_job(pod.metadata.annotations.get(RELEASE_ANNOTATION, ""))
+    return None if is_pinned or pod.spec.affinity is None else pod.spec.affinity.node_affinity
 
 
 def unsupported_constraint(pod: Pod) -> str | None:

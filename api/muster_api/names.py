@@ -49,9 +49,36 @@ PLAIN_GANG_PREFIX: Final = "pods-"
 JOB_GANG_PREFIX: Final = "aijob-"
 """Of the Gang object of an AIJob, and of the gang label of its pods."""
 
+MAIN_CONTAINER: Final = "main"
+"""The container of an AIJob's pod that does the work; others were put beside it."""
+
 JOB_LABEL: Final = f"{PREFIX}job"
 ATTEMPT_LABEL: Final = f"{PREFIX}attempt"
 ORDINAL_LABEL: Final = f"{PREFIX}ordinal"
+JOB_VARIABLES: Final = frozenset(
+    {
+        "MASTER_ADDR",
+        "MASTER_PORT",
+        "WORLD_SIZE",
+        "RANK",
+        "NODE_RANK",
+        "LOCAL_RANK",
+        "LOCAL_WORLD_SIZE",
+        "PET_NNODES",
+        "PET_NODE_RANK",
+        "PET_NPROC_PER_NODE",
+        "PET_MASTER_ADDR",
+        "PET_MASTER_PORT",
+        "MUSTER_JOB",
+        "MUSTER_NAMESPACE",
+        "MUSTER_JOB_UID",
+        "MUSTER_ATTEMPT",
+        "MUSTER_JOB_TYPE",
+        "MUSTER_CONFIG",
+    }
+)
+"""What Muster sets in the pods of an AIJob, whatever the job itself says of them."""
+
 CANCEL_ANNOTATION: Final = f"{PREFIX}cancel"
 """On an AIJob, with the value "true": it ends now and for good."""
 

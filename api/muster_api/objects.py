@@ -165,6 +165,7 @@ class ContainerState(KubernetesStruct, frozen=True, kw_only=True):
 
 
 class ContainerStatus(KubernetesStruct, frozen=True, kw_only=True):
+    name: str = ""
     state: ContainerState = ContainerState()
 
 

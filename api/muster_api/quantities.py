@@ -26,7 +26,8 @@ _SUFFIXES: Final[dict[str, Decimal]] = {
     "Ei": Decimal(2**60),
 }
 _NUMBER: Final = re.compile(r"[+-]?([0-9]{1,40}(\.[0-9]{0,40})?|\.[0-9]{1,40})([eE][+-]?[0-9]{1,2})?")
-_LARGEST: Final = 2**63 - 1
+LARGEST_INT32: Final = 2**31 - 1
+LARGEST_INT64: Final = 2**63 - 1
 
 
 class QuantityError(ValueError):
@@ -53,4 +54,4 @@ def resource_units(resource: str, text: str) -> int:
     number = parse_quantity(text)
     if resource == "cpu":
         number *= 1000
-    return min(_LARGEST, int(number.to_integral_value(ROUND_CEILING)))
+    return min(LARGEST_INT64, int(number.to_integral_value(ROUND_CEILING)))

@@ -24,7 +24,8 @@ STRATEGIC_PATCH = "application/strategic-merge-patch+json"
 
 _TIMEOUT_SECONDS = 30.0
 _PARALLEL_REQUESTS = 16
-_CONNECTION_LOST = (http.client.HTTPException, ConnectionError)
+# How a connection ends that the server has closed while it was idle: over TLS as an EOF where more was expected.
+_CONNECTION_LOST = (http.client.HTTPException, ConnectionError, ssl.SSLEOFError)
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")

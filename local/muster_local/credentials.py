@@ -21,7 +21,8 @@ _STATIC_USERS: dict[str, tuple[str, tuple[str, ...]]] = {
     ADMIN: ("muster:admin", ("system:masters",)),
     Component.CONTROLLER_MANAGER: ("system:kube-controller-manager", ()),
     Component.SCHEDULER: ("system:kube-scheduler", ()),
-    Component.KWOK: ("muster:kwok", ()),
+    # It stands for the kubelets of its nodes, whose reports on pods no admission policy has to judge.
+    Component.KWOK: ("muster:kwok", ("system:nodes",)),
 }
 
 

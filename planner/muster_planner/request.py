@@ -11,7 +11,7 @@ from typing import Final, TypeAlias
 import msgspec
 
 from muster_api.membership import demand as demand_of
-from muster_api.membership import shape_of
+from muster_api.membership import shape_of, unpinned_affinity
 from muster_api.names import BIND_MARKER, MEMBER_MARKER
 from muster_api.objects import NodeSelector, Pod, Toleration
 from muster_planner.limits import Charge
@@ -103,8 +103,8 @@ class GangRequest:
 
 
 def constraints_of(pod: Pod) -> Constraints:
-    """Where this pod may go, as far as the planner models it."""
-    node_affinity = pod.spec.affinity.node_affinity if pod.spec.affinity else None
+    """Where pods of this one's shape may go, as far as the planner models it: exactly what `shape_of` hashes."""
+    node_affinity = unpinned_affinity(pod)
     required = node_affinity.required if node_affinity else None
     return Constraints(pod.spec.node_selector, required, pod.spec.tolerations)
 

@@ -17,6 +17,7 @@ BIND_MARKER = f"{P}bind"
 GPU = "nvidia.com/gpu"
 RUN_SECONDS = f"{P}simulate-run-seconds"
 EXIT_CODE = f"{P}simulate-exit-code"
+TERMINATION_MESSAGE = f"{P}simulate-termination-message"
 TEST_LABEL = "tests.example.com/of"
 """On the nodes of one test, and in its pods' nodeSelector: no two tests share room."""
 

@@ -55,7 +55,7 @@ class Story:
         metadata: dict[str, Any] = {
             "namespace": changes.pop("namespace", "ns"),
             "name": name,
-            "uid": f"uid-{name}",
+            "uid": changes.pop("uid", f"uid-{name}"),
             "labels": ({f"{P}gang": gang} if gang else {}) | changes.pop("labels", {}),
             "annotations": changes.pop("annotations", {}),
         }

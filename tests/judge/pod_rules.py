@@ -13,6 +13,7 @@ def follow_pod(world: World, record: PodRecord, findings: Findings) -> None:
     gone = record.event == "DELETED"
     world.settle_gpus(before, None if gone else record)
     _remember(world, before, record, gone=gone)
+    _check_name(world, record, findings, gone=gone)
     if gone:
         return
     if before is not None:
@@ -33,6 +34,19 @@ def _remember(world: World, before: PodRecord | None, record: PodRecord, *, gone
         return
     membership = world.memberships.setdefault((record.namespace, record.gang_name), Membership())
     membership.take(before, record, gone=gone)
+
+
+def _check_name(world: World, record: PodRecord, findings: Findings, *, gone: bool) -> None:
+    """Whoever finds its peers by name must never meet a pod of an earlier try."""
+    name = (record.namespace, record.name)
+    holder = world.names.get(name, record.uid)
+    if gone and holder == record.uid:
+        world.names.pop(name, None)
+    if gone:
+        return
+    if holder != record.uid:
+        findings.add("name-twice", _about(record), record.version, f"its name is still that of the pod {holder}")
+    world.names[name] = record.uid
 
 
 def _follow_binding(world: World, pod: PodRecord, findings: Findings) -> None:

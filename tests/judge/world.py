@@ -121,6 +121,8 @@ class World:
     allocatable: dict[str, int] = field(default_factory=dict)
     held: dict[str, int] = field(default_factory=dict)
     pods: dict[str, PodRecord] = field(default_factory=dict)
+    names: dict[tuple[str, str], str] = field(default_factory=dict)
+    """Uid by namespace and name of the pods that exist."""
     gangs: dict[tuple[str, str], Incarnation] = field(default_factory=dict)
     gangs_seen: dict[str, Incarnation] = field(default_factory=dict)
     """By uid, those that are gone included."""

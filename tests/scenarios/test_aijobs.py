@@ -85,10 +85,13 @@ def test_a_refused_configuration_is_not_tried_again(jobs: JobStage) -> None:
     jobs.create("train", SIZE)
     jobs.wait_attempt("train", 1)
     jobs.end("train-1-0", 2)
+    jobs.wait_attempt("train", 2)
+    jobs.end("train-2-0", 2, "refused: epochs: expected `int` >= 1")
     assert status_of(jobs.wait_phase("train", "Failed"))["reason"] == "Validation"
 
 
 def test_a_deleted_member_costs_no_retry(jobs: JobStage) -> None:
+    """Scenario 27 for jobs: a gang of processes that know each other is replaced as a whole, at once."""
     jobs.stage.add_nodes(1)
     jobs.create("train", SIZE, retryPolicy={"maxRetries": 0})
     jobs.wait_attempt("train", 1)
@@ -216,9 +219,9 @@ def test_a_pod_that_pretends_to_belong_to_a_job_is_none_of_its_members(jobs: Job
     assert RELEASE in jobs.kubectl.fails("create", "-f", "-", stdin=json.dumps(forged))
 
 
-@pytest.mark.parametrize("made", [1, 2, SIZE])
+@pytest.mark.parametrize("made", range(1, SIZE + 1))
 def test_the_controller_dies_after_some_pods(jobs: JobStage, faults: Faults, made: int) -> None:
-    """The durable plan knows the rest: the next leader makes what is missing, under the same names."""
+    """Scenario 9: the durable plan knows the rest; the next leader makes what is missing, under the same names."""
     jobs.stage.add_nodes(1)
     faults.arm("controller", f"controller.jobs.pod@{made}=kill")
     jobs.create("train", SIZE)
@@ -234,6 +237,8 @@ def test_the_controller_dies_after_some_pods(jobs: JobStage, faults: Faults, mad
     [
         ("controller.jobs.gang.before@1", 1),
         ("controller.jobs.gang.after@1", 1),
+        ("controller.reserve.after@1", 1),
+        ("controller.release.before-released@1", 1),
         ("controller.jobs.status.before@2", 2),
         ("controller.jobs.status.after@2", 2),
         ("controller.evict.before@1", 2),

@@ -93,6 +93,9 @@ INNOCENT = {
         .pod("a", gang="", release=single("uid-a"), node="n1", phase="Succeeded")
         .pod("b", "ADDED", gang="", release=single("uid-b"), node="n1")
     ),
+    "a name that is used again": (
+        Story().pod("a", "ADDED").pod("a", deleting=True).pod("a", "DELETED").pod("a", "ADDED", uid="another")
+    ),
     "a gate taken off by hand and never bound": Story().pod("a", "ADDED").pod("a", gates=[]),
 }
 
@@ -177,6 +180,10 @@ GUILTY = {
     "one slot for two pods": (
         "slot-twice",
         Story().released().gang("Committed").bind("a", 0).bind("b", 0),
+    ),
+    "one name for two pods": (
+        "name-twice",
+        Story().pod("a", "ADDED").pod("a", deleting=True).pod("a", "ADDED", uid="another"),
     ),
     "moved to another node": (
         "rebound",

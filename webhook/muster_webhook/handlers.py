@@ -80,7 +80,9 @@ class Handlers:
         if subject is not None:
             errors = [] if _is_leaving(subject) else rules.validate(subject)
         errors = newly_wrong(errors, _errors_before(request, rules))
-        return _refuse(request, errors) if errors else _pass(request)
+        if errors:
+            return _refuse(request, errors)
+        return "allowed", allow(request.uid, warnings=rules.warn(subject) if subject is not None else ())
 
     def _judge_pod(self, request: AdmissionRequest, *, mutate: bool) -> Result:
         if request.kind.kind != "Pod" or request.operation != "CREATE" or _is_part(request):

@@ -6,13 +6,16 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 import msgspec
 
 from muster_api.jobs import JobType
+from muster_worker.errors import RefusedError
 from muster_worker.installation import Installation, examine
 from muster_worker.job import KINDS, run_job
 from muster_worker.option_reading import CONFIGURATION, help_for
+from muster_worker.termination_message import write_termination_message
 
 _EXITS = "Exit status: 0 done, 1 failed (another attempt may help), 2 refused (none can), 143 stopped by SIGTERM."
 
@@ -29,8 +32,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return run_job(JobType.TRAINING, given, os.environ)
 
 
+class _RefusingParser(argparse.ArgumentParser):
+    """Says in the termination message too that the command line is refused, or another attempt would be made."""
+
+    def error(self, message: str) -> NoReturn:
+        write_termination_message(os.environ, f"{RefusedError.event}: {message}")
+        super().error(message)
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _RefusingParser(
         prog="muster-worker", description="Runs a job of Muster: one process for each member of a gang.", epilog=_EXITS
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")

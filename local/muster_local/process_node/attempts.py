@@ -16,8 +16,8 @@ from typing import Final
 
 from muster_local.process_node.decisions import Attempt, Exit
 from muster_local.process_node.objects import Container
+from muster_local.process_node.supervisor import identity
 from muster_local.process_node.supervisor import launch as files
-from muster_local.process_node.supervisor.identity import is_alive, start_ticks
 from muster_local.process_node.supervisor.launch import Ended, Launch, Running
 
 TERMINATION_LOG: Final = "termination-log"
@@ -183,21 +183,38 @@ class Run:
 
     def _signal(self, number: signal.Signals) -> None:
         running = self.running()
-        if running is not None and is_alive(running.pid, running.start):
+        if running is not None and is_supervisor_alive(running):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(running.pid, number)
 
 
-def kill_group(running: Running) -> None:
-    """Ends what a container whose supervisor was killed may have left behind.
+def is_supervisor_alive(running: Running) -> bool:
+    """Whether the supervisor that wrote this still runs; after a reboot its number is anybody's."""
+    return running.boot == identity.boot() and identity.is_alive(running.pid, running.start)
 
-    A number stays taken while a process group has it, so only a living process of that number that is not ours
-    means that the group is another one.
-    """
-    leader = start_ticks(running.child)
-    if leader is None or leader == running.child_start:
-        with contextlib.suppress(ProcessLookupError):
+
+def kill_group(running: Running) -> None:
+    """Ends what a container whose supervisor was killed may have left behind; in doubt nothing."""
+    if running.boot == identity.boot() and _is_own_group(running):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(running.child, signal.SIGKILL)
+
+
+def _is_own_group(running: Running) -> bool:
+    """Whether the container's first process still leads the group, or each of its members may well be of it.
+
+    A group keeps its number from everybody else, but only while it has members: later a daemon may have got it, which
+    left a group without a leader too. Its members see the machine's mounts, and a container's hardly ever do.
+    """
+    leader = identity.look_up(running.child)
+    if leader is not None:
+        return leader.start == running.child_start
+    return all(
+        process.session == running.child
+        and process.start >= running.child_start
+        and running.namespace == identity.mount_namespace(pid) != ""
+        for pid, process in identity.group_members(running.child).items()
+    )
 
 
 def _spawn(folder: Path) -> int:
@@ -226,7 +243,7 @@ def _spawn(folder: Path) -> int:
 
 
 def _open_process(running: Running) -> int | None:
-    if not is_alive(running.pid, running.start):
+    if not is_supervisor_alive(running):
         return None
     try:
         descriptor = os.pidfd_open(running.pid)
@@ -234,7 +251,7 @@ def _open_process(running: Running) -> int | None:
         if error.errno == errno.ESRCH:
             return None
         raise
-    if is_alive(running.pid, running.start):
+    if is_supervisor_alive(running):
         return descriptor
     os.close(descriptor)
     return None

@@ -10,8 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
-from muster_local.process_node.attempts import Run, kill_group
-from muster_local.process_node.supervisor.identity import is_alive
+from muster_local.process_node.attempts import Run, is_supervisor_alive, kill_group
 from muster_local.process_node.supervisor.launch import LAUNCH_FILE
 
 _POLL_SECONDS: Final = 0.02
@@ -58,7 +57,7 @@ def _await_end(runs: list[Run], seconds: float) -> list[Run]:
 
 def _kill_supervisor(run: Run) -> None:
     running = run.running()
-    if running is not None and is_alive(running.pid, running.start):
+    if running is not None and is_supervisor_alive(running):
         with contextlib.suppress(ProcessLookupError):
             os.kill(running.pid, signal.SIGKILL)
         kill_group(running)

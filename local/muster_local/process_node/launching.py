@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from decimal import ROUND_CEILING
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-from muster_api.names import PREFIX
+from muster_api.names import JOB_LABEL, PREFIX
 from muster_api.quantities import parse_quantity
 from muster_local.process_node.environment import ConfigurationError, expand
 from muster_local.process_node.folders import NodeFolders
@@ -16,9 +17,10 @@ from muster_local.process_node.images import ImageEntry, command_line, search_pa
 from muster_local.process_node.objects import Container, Pod, Volume, VolumeMount
 from muster_local.process_node.supervisor.launch import Isolation, Launch, Mount
 
-JOB_LABEL: Final = f"{PREFIX}job"
 CHECKPOINT_VARIABLE: Final = "MUSTER_CHECKPOINT_DIR"
+TERMINATION_LOG_VARIABLE: Final = "MUSTER_TERMINATION_LOG"
 HOSTS_PATH: Final = "/etc/hosts"
+_UID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +31,19 @@ class Surroundings:
     isolation: Isolation
     api_server: tuple[str, int]
     termination_log: Path
+    is_root: bool
+    """Then so is whatever is started here."""
 
 
 def compose_launch(
     pod: Pod, container: Container, entry: ImageEntry, variables: Mapping[str, str], around: Surroundings
 ) -> Launch:
     """The command, the environment and the mounts of one run."""
+    if around.is_root and _must_not_be_root(pod, container):
+        raise ConfigurationError(
+            "container has runAsNonRoot and would run as root, as whoever started `muster local`; "
+            "start that as another user, or leave runAsNonRoot out"
+        )
     environment = default_variables(pod, container, entry, around) | dict(variables)
     argv = command_line(
         entry,
@@ -59,6 +68,12 @@ def compose_launch(
     )
 
 
+def _must_not_be_root(pod: Pod, container: Container) -> bool:
+    """What the container says, else what the pod says; runAsUser is not honoured and helps nobody."""
+    said = [(context or {}).get("runAsNonRoot") for context in (container.security_context, pod.spec.security_context)]
+    return bool(next((word for word in said if word is not None), False))
+
+
 def default_variables(pod: Pod, container: Container, entry: ImageEntry, around: Surroundings) -> dict[str, str]:
     """Set before the pod's own, which win."""
     host, port = around.api_server
@@ -77,7 +92,10 @@ def default_variables(pod: Pod, container: Container, entry: ImageEntry, around:
     if threads := _requested_cpus(container):
         # Nothing limits a process to its share, but libraries that start a thread for each CPU can be asked to.
         variables["OMP_NUM_THREADS"] = str(threads)
-    if job := job_identity(pod):
+    if around.isolation is Isolation.NONE:
+        # Nothing can be mounted at terminationMessagePath, and the worker would have nowhere to say how it ended.
+        variables[TERMINATION_LOG_VARIABLE] = str(around.termination_log)
+    if job := job_uid(pod):
         checkpoints = around.folders.checkpoints(pod.metadata.namespace, job)
         checkpoints.mkdir(parents=True, exist_ok=True)
         variables[CHECKPOINT_VARIABLE] = str(checkpoints)
@@ -89,11 +107,13 @@ def _requested_cpus(container: Container) -> int:
     return int(parse_quantity(amount).to_integral_value(ROUND_CEILING)) if amount else 0
 
 
-def job_identity(pod: Pod) -> str | None:
-    """The uid of the job that the pod belongs to, or the job's name where nobody owns the pod."""
-    name = pod.metadata.labels.get(JOB_LABEL)
+def job_uid(pod: Pod) -> str | None:
+    """Of the AIJob that the pod belongs to. Anybody may write anything there, and a folder gets this name."""
     owner = pod.metadata.controller_owner
-    return owner.uid if name and owner is not None else name
+    if JOB_LABEL not in pod.metadata.labels or owner is None:
+        return None
+    is_job = owner.kind == "AIJob" and owner.api_version.startswith(PREFIX)
+    return owner.uid if is_job and _UID.fullmatch(owner.uid) else None
 
 
 def container_mounts(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from muster_api.names import PREFIX
+from muster_api.names import JOB_LABEL, PREFIX
+from muster_local.process_node.launching import CHECKPOINT_VARIABLE, job_uid
 from muster_local.process_node.objects import Container, Pod
 from muster_local.process_node.supervisor.launch import Isolation
 
@@ -35,6 +36,8 @@ def _of_pod(pod: Pod) -> Iterator[str]:
         "securityContext": spec.security_context,
     }
     yield from (name for name, value in flags.items() if value)
+    if JOB_LABEL in pod.metadata.labels and job_uid(pod) is None:
+        yield f"{CHECKPOINT_VARIABLE} (no AIJob is the pod's controller)"
     for volume in spec.volumes:
         if not volume.is_known:
             yield f"volume {volume.name} (of a kind that is not known here, such as hostPath)"

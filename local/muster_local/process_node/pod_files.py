@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from datetime import datetime
 from pathlib import Path
 
@@ -79,6 +80,7 @@ class PodFiles:
             isolation=self._context.isolation,
             api_server=self._context.api_server,
             termination_log=termination_log,
+            is_root=os.geteuid() == 0,
         )
         try:
             return compose_launch(pod, container, entry, variables, around)

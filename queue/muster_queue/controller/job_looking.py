@@ -8,6 +8,7 @@ from datetime import datetime
 from muster_api.jobs import AIJob, Execution
 from muster_api.quantities import QuantityError
 from muster_api.reasons import Reason
+from muster_planner.wording import members_text
 from muster_queue.controller.groups import Group
 from muster_queue.controller.job_gangs import RETRY, decide_job_gang, is_own
 from muster_queue.controller.job_members import gang_facts
@@ -109,17 +110,16 @@ def _without_job(glance: Glance, patience: Patience) -> Decision:
 
 
 def _job_view(world: World, job: AIJob, template: JobTemplate, glance: Glance, patience: Patience) -> JobView:
-    view = glance.view
-    own = view if view is not None and is_own(view.gang, template) else None
-    facts = gang_facts(own, patience, glance.now) if own is not None else None
-    places = len(own.plan) if own is not None else 0
+    view = glance.view if glance.view is not None and is_own(glance.view.gang, template) else None
+    facts = gang_facts(view, patience, glance.now) if view is not None else None
+    places = len(view.plan) if view is not None else 0
     return JobView(
         job=job,
         gang=facts,
         members=template.members,
         gpus=(places or template.members) * template.gpus_each,
         now=glance.wall,
-        hindrance=_hindrance(world, job),
+        hindrance=_hindrance(world, job) or (_remains(glance) if view is None else None),
     )
 
 
@@ -131,6 +131,16 @@ def _hindrance(world: World, job: AIJob) -> Hindrance | None:
     if job.spec.execution is Execution.POOL:
         return Hindrance(Reason.POOL_MISSING, "no pool of workers takes jobs here; write execution: pod")
     return world.catalog.hindrance(job)
+
+
+def _remains(glance: Glance) -> Hindrance | None:
+    """Pods that have to go before the job can have a gang of its own: nothing else would say what it waits for."""
+    members = glance.roster.everyone()
+    left = sorted(member.name for member in members)
+    if not left or not all(member.deleting for member in members):
+        return None
+    text = f"waits for the end of {members_text(len(left))} of an earlier run, first {left[0]}, being deleted already"
+    return Hindrance(Reason.MEMBER_DELETED, text)
 
 
 def _soonest(decision: Decision, recheck_after: float | None) -> Decision:

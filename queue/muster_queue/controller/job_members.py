@@ -99,8 +99,7 @@ def _hopeless(view: GangView, patience: Patience, now: float) -> AttemptEnd | No
     """Nobody has failed, and yet it cannot go on."""
     timing = view.timing
     if timing.node_lost_since is not None and now - timing.node_lost_since >= patience.lost_node:
-        nodes = sorted({place.node for place, reason in view.unfit.items() if reason is Reason.NODE_LOST})
-        return AttemptEnd(FailureClass.NODE_LOST, f"node {nodes[0]} does not answer")
+        return AttemptEnd(FailureClass.NODE_LOST, f"node {view.lost_nodes[0]} does not answer")
     if timing.image_missing_since is not None and now - timing.image_missing_since >= patience.image:
         return _missing_image(view)
     is_committed = view.gang.status.phase is GangPhase.COMMITTED

@@ -28,19 +28,22 @@ class Difference:
     """How a status differs from what it should say."""
 
     is_any: bool
-    is_only_wording: bool
+    is_minor: bool
+    """Only other words for the same, or one more binding of several."""
 
     @property
     def patience(self) -> float:
-        """How long it may stay like that: what is said first or changes in number soon, other wording later."""
-        return WORDING_INTERVAL if self.is_only_wording else PROGRESS_INTERVAL
+        """How long it may stay like that: what is new is told soon, the rest later."""
+        return WORDING_INTERVAL if self.is_minor else PROGRESS_INTERVAL
 
 
 def difference(status: GangStatus, report: Report) -> Difference:
     """Compares what a Gang's status says with what it should say."""
     same_numbers = (status.reason, status.present, status.bound) == (report.reason, report.present, report.bound)
     same_words = status.message == report.message[:LONGEST_MESSAGE]
-    return Difference(not (same_numbers and same_words), same_numbers)
+    # Bindings come one after the other, and the last of them is told at once by the gang's next phase.
+    is_binding = status.reason == report.reason == Reason.BINDING
+    return Difference(not (same_numbers and same_words), same_numbers or is_binding)
 
 
 class Pacing:
@@ -74,9 +77,9 @@ class Reporter:
             self._record(_gang_reference(gang), gang.status.reason, gang.status.message)
 
     def waiting(self, group: Group, members: tuple[Member, ...], report: Report) -> None:
-        """The gang waits and says why: on itself, and on its first members, where people look first."""
+        """The gang waits and says why: on itself and, where nothing goes on, on its first members as well."""
         self.tell_gang(group, report)
-        for member in members[:PODS_TOLD]:
+        for member in members[:PODS_TOLD] if report.reason not in GOOD else ():
             self.tell_pod(member, report)
 
     def tell_gang(self, group: Group, report: Report, *, is_warning: bool = False) -> None:

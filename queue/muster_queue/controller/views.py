@@ -55,6 +55,15 @@ class GangView:
         return tuple(member for member in members if member.stage is Stage.BOUND or member.holds(gang_id, epoch))
 
     @property
+    def lost_nodes(self) -> list[str]:
+        """Nodes that do not answer any more, under members that have not come to their end."""
+        if Reason.NODE_LOST not in self.unfit.values():
+            return []
+        lost = {slot: place.node for slot, place in self.plan.items() if self.unfit.get(place) is Reason.NODE_LOST}
+        staying = {member.uid for member in (*self.roster.live, *self.roster.going)}
+        return sorted({node for slot, node in lost.items() if slot not in self.claims or self.claims[slot] in staying})
+
+    @property
     def is_abandoned(self) -> bool:
         """Whether its label has come to new pods while nobody of this try lives any more.
 
@@ -81,7 +90,7 @@ def sight(view: GangView) -> Sighting:
         progress=view.roster.bound + view.roster.done,
         is_broken=is_short(view.roster, view.minimum),
         is_abandoned=view.is_abandoned,
-        is_node_lost=any(reason is Reason.NODE_LOST for reason in view.unfit.values()),
+        is_node_lost=bool(view.lost_nodes),
         is_image_missing=any(m.state is not None and m.state.image_problem != "" for m in view.roster.counted),
         refusals={
             member.uid: member.refusal

@@ -36,7 +36,7 @@ class Run:
 
 
 def environment(job: AIJob, run: Run, rank: str) -> list[dict[str, str]]:
-    """The user's variables first, then ours, which nobody overrides: torch needs the right ones."""
+    """The user's variables first, then ours (JOB_VARIABLES), which nobody overrides: torch needs the right ones."""
     address, port, size = f"{run.pod_name(0)}.{run.job}", str(run.master_port), str(run.size)
     ours = {
         "MASTER_ADDR": address,

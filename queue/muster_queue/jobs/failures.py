@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import msgspec
 
 from muster_api.jobs import FailureClass, JobRetryPolicy
+from muster_api.names import MAIN_CONTAINER
 from muster_api.objects import ContainerStatus, Pod
 
 LONGEST_BACKOFF: Final = 300.0
 MOST_JITTER: Final = 0.1
 LONGEST_MESSAGE: Final = 512
 
-REFUSED_CONFIGURATION: Final = 2
-"""Exit code of a worker that no retry can help."""
+REFUSED_EXIT_CODE: Final = 2
+REFUSED_MESSAGE: Final = "refused:"
+"""How a worker that no retry can help ends; by its exit code alone many a program ends that a retry does help."""
 TERMINATED: Final = frozenset({137, 143})
 """Exit codes of a process that was told to end, or made to."""
 
@@ -72,9 +75,9 @@ class AttemptEnd:
 
 
 def state_of(pod: Pod) -> PodState:
-    """What a pod's status says of its container."""
+    """What a pod's status says of the container that does the work."""
     status = pod.status
-    container = next(iter(status.container_statuses), ContainerStatus()).state
+    container = _main_container(status.container_statuses).state
     disruption = next((c.reason for c in status.conditions if c.type == DISRUPTED and c.status == "True"), "")
     ended, waiting = container.terminated, container.waiting
     is_held_up = waiting is not None and waiting.reason in IMAGE_PROBLEMS
@@ -89,13 +92,19 @@ def state_of(pod: Pod) -> PodState:
     )
 
 
+def _main_container(found: Sequence[ContainerStatus]) -> ContainerStatus:
+    """Not just the first: kubelets sort by name, and injected sidecars may come before it."""
+    named = (status for status in found if status.name == MAIN_CONTAINER)
+    return next(named, None) or next(iter(found), ContainerStatus())
+
+
 def classify(state: PodState, *, is_deleting: bool = False) -> FailureClass:
     """The class of a pod's failure. A terminated process was preempted only when its node or Muster ended it."""
     if state.disruption in LOST_NODE:
         return FailureClass.NODE_LOST
     if state.reason == "OOMKilled":
         return FailureClass.OUT_OF_MEMORY
-    if state.exit_code == REFUSED_CONFIGURATION:
+    if state.exit_code == REFUSED_EXIT_CODE and state.message.startswith(REFUSED_MESSAGE):
         return FailureClass.VALIDATION
     if state.disruption or (is_deleting and state.exit_code in TERMINATED):
         return FailureClass.PREEMPTED

@@ -20,7 +20,7 @@ from muster_api.phases import GangPhase, JobPhase
 from muster_api.reasons import Reason
 from muster_planner.wording import members_text
 from muster_queue.jobs.failures import UNCOUNTED, AttemptEnd, backoff
-from muster_queue.jobs.telling import LONGEST_MESSAGE, told, wall_time
+from muster_queue.jobs.telling import asked_retry, told, wall_time
 from muster_queue.jobs.views import GangFacts, JobView
 
 TERMINAL: Final = frozenset({JobPhase.SUCCEEDED, JobPhase.FAILED, JobPhase.DEAD_LETTER, JobPhase.CANCELLED})
@@ -109,7 +109,7 @@ def pause_left(status: AIJobStatus, now: datetime) -> float:
 
 def _ended(view: JobView) -> JobDecision:
     status = view.job.status
-    asked = view.job.metadata.annotations.get(RETRY_ANNOTATION, "")[:LONGEST_MESSAGE]
+    asked = asked_retry(view.job)
     if asked and asked != status.observed_retry and status.phase in (JobPhase.FAILED, JobPhase.DEAD_LETTER):
         return _again(view, asked)
     ttl = view.job.spec.ttl_seconds_after_finished

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -17,6 +18,7 @@ from muster_api.names import (
     GANG_SIZE_ANNOTATION,
     GROUP,
     JOB_LABEL,
+    MAIN_CONTAINER,
     MARKER_QUANTITY,
     MEMBER_MARKER,
     ORDINAL_LABEL,
@@ -28,14 +30,15 @@ from muster_api.names import (
 )
 from muster_api.objects import Pod
 from muster_api.priorities import NORMAL, WORDS, class_for
+from muster_api.quantities import LARGEST_INT64
 from muster_queue.jobs.environment import Run, environment
 
 DEFAULT_REQUESTS: Final = {"cpu": "1", "memory": "1Gi"}
 NODE_TAINTS: Final = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
 UNHEALTHY_SECONDS: Final = 300
 
-FIELDS: Final = {name: f"\0{name}\0" for name in ("ordinal", "node", "ticket")}
-"""What stands in the common text for each field; Kubernetes takes no such character in anything that a user writes."""
+FIELDS: Final = ("ordinal", "node", "ticket")
+"""In which the pods of one attempt differ."""
 
 Manifest = dict[str, Any]
 
@@ -70,7 +73,7 @@ def template_of(
         {
             "metadata": {"labels": {GANG_LABEL: job_gang_name(job.metadata.name)}},
             "spec": {
-                "containers": [{"name": "main", "resources": resources_of(asked)}],
+                "containers": [{"name": MAIN_CONTAINER, "resources": resources_of(asked)}],
                 "nodeSelector": selector,
                 "tolerations": _tolerations(),
             },
@@ -86,7 +89,7 @@ def template_of(
         example=example,
         members=max(minimum, gang.members or minimum) if gang.enabled else 1,
         minimum=minimum,
-        gpus_each=sum(needs.get(name, 0) for name in gpu_resources),
+        gpus_each=min(LARGEST_INT64, sum(needs.get(name, 0) for name in gpu_resources)),
         priority=priority_of(job, queue),
     )
 
@@ -116,8 +119,8 @@ class PodPress:
     """Prints the pods of one attempt. Names, nodes and tickets need no escaping; all else is encoded by msgspec."""
 
     def __init__(self, template: JobTemplate, run: Run) -> None:
-        text = msgspec.json.encode(_manifest(template, run, FIELDS))
-        self._parts = _cut(text, FIELDS)
+        tokens = _tokens(template, run)
+        self._parts = _cut(msgspec.json.encode(_manifest(template, run, tokens)), tokens)
         self._run = run
 
     def name(self, ordinal: int) -> str:
@@ -152,11 +155,17 @@ def owner_reference(job: AIJob) -> Manifest:
     }
 
 
+def _tokens(template: JobTemplate, run: Run) -> dict[str, str]:
+    """What stands in the common text for each field: users may write any character, but no text with its own digest."""
+    text = msgspec.json.encode(_manifest(template, run, {name: name for name in FIELDS}))
+    return {name: hashlib.blake2b(text, digest_size=16, person=name.encode()).hexdigest() for name in FIELDS}
+
+
 def _manifest(template: JobTemplate, run: Run, tokens: dict[str, str]) -> Manifest:
     job, spec = template.job, template.job.spec
     name = f"{run.job}-{run.attempt}-{tokens['ordinal']}"
     container: Manifest = {
-        "name": "main",
+        "name": MAIN_CONTAINER,
         "image": spec.image,
         "env": environment(job, run, tokens["ordinal"]),
         "resources": resources_of_example(template),
@@ -224,7 +233,7 @@ def _cut(text: bytes, tokens: dict[str, str]) -> list[tuple[bytes, str]]:
     for name, token in tokens.items():
         cut: list[tuple[bytes, str]] = []
         for literal, field in pieces:
-            *before, last = literal.split(msgspec.json.encode(token)[1:-1])
+            *before, last = literal.split(token.encode())
             cut += [(piece, name) for piece in before]
             cut.append((last, field))
         pieces = cut

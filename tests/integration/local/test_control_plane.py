@@ -25,6 +25,7 @@ pytestmark = pytest.mark.cluster
 PODS = "/api/v1/namespaces/default/pods"
 RUN_SECONDS = "aiplatform.example.com/simulate-run-seconds"
 EXIT_CODE = "aiplatform.example.com/simulate-exit-code"
+TERMINATION_MESSAGE = "aiplatform.example.com/simulate-termination-message"
 
 
 @pytest.fixture(scope="module")
@@ -66,10 +67,10 @@ def test_up_returns_when_pods_run(plain: Cluster) -> None:
 
 def test_a_simulated_run_ends_as_its_annotations_say(plain: Cluster) -> None:
     make_pod(plain, "works", **{RUN_SECONDS: "0.1"})
-    make_pod(plain, "fails", **{RUN_SECONDS: "0.1", EXIT_CODE: "3"})
+    make_pod(plain, "fails", **{RUN_SECONDS: "0.1", EXIT_CODE: "3", TERMINATION_MESSAGE: 'it: "failed"'})
     eventually(lambda: (phase(plain, "works"), phase(plain, "fails")) == ("Succeeded", "Failed"))
     [status] = plain.client.get(f"{PODS}/fails")["status"]["containerStatuses"]
-    assert status["state"]["terminated"]["exitCode"] == 3
+    assert (status["state"]["terminated"]["exitCode"], status["state"]["terminated"]["message"]) == (3, 'it: "failed"')
 
 
 def test_everything_listens_on_loopback_only(plain: Cluster) -> None:

@@ -139,6 +139,19 @@ async def test_a_killed_supervisor_takes_its_container_along(tmp_path: Path) -> 
     wait_until(_is_gone(running.child), 10, "the container's end")
 
 
+async def test_what_a_container_of_a_killed_supervisor_leaves_behind_is_killed(
+    tmp_path: Path, isolation: Isolation
+) -> None:
+    run = run_in(tmp_path)
+    await run.start(launch(tmp_path, "sh", "-c", "sleep 600 & echo $!; wait", isolation=isolation))
+    await asyncio.to_thread(wait_until, lambda: output(run), 10, "the number of what will be left")
+    running = run.running()
+    assert running is not None
+    os.kill(running.pid, signal.SIGKILL)
+    assert (await ended(run)).code == 137
+    wait_until(_is_gone(int(output(run)[0])), 10, "the end of what was left")
+
+
 def _is_gone(pid: int) -> Callable[[], bool]:
     def check() -> bool:
         try:

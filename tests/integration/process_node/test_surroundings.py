@@ -166,10 +166,26 @@ def test_pods_of_a_headless_service_find_each_other(
     assert command("logs", server) == "duo-1\n"
 
 
+def of_job(pod: Pod) -> Pod:
+    """As the controller makes it; there is no AIJob here, so that nobody looks for the owner."""
+    pod["metadata"] |= {
+        "labels": {"aiplatform.example.com/job": "train"},
+        "ownerReferences": [
+            {
+                "apiVersion": "aiplatform.example.com/v1alpha1",
+                "kind": "AIJob",
+                "name": "train",
+                "uid": "705ab4f5-6393-11e8-b7cc-42010a800002",
+                "controller": True,
+            }
+        ],
+    }
+    return pod
+
+
 def test_pods_of_one_job_share_a_place_for_checkpoints(run: Run, wait_pod: Wait, command: Kubectl) -> None:
-    job = {"aiplatform.example.com/job": "train"}
-    first = run(shell_pod("rank-0", "echo 7 > $MUSTER_CHECKPOINT_DIR/step", labels=job, nodeName="process-node-0"))
+    first = run(of_job(shell_pod("rank-0", "echo 7 > $MUSTER_CHECKPOINT_DIR/step", nodeName="process-node-0")))
     wait_pod(first, is_over, "the end")
-    second = run(shell_pod("rank-1", "cat $MUSTER_CHECKPOINT_DIR/step", labels=job, nodeName="process-node-1"))
+    second = run(of_job(shell_pod("rank-1", "cat $MUSTER_CHECKPOINT_DIR/step", nodeName="process-node-1")))
     wait_pod(second, is_over, "the end")
     assert command("logs", second) == "7\n"

@@ -15,8 +15,8 @@ from muster_api.objects import Pod
 from muster_queue.jobs.failures import LONGEST_BACKOFF, backoff, blame, classify, state_of
 
 
-def pod(exit_code: int | None = None, reason: str = "", **status: Any) -> Pod:
-    ended = {"exitCode": exit_code, "reason": reason or "Error"}
+def pod(exit_code: int | None = None, reason: str = "", message: str = "", **status: Any) -> Pod:
+    ended = {"exitCode": exit_code, "reason": reason or "Error", "message": message}
     state = {"terminated": ended} if exit_code is not None else {}
     given = {"phase": "Failed", "containerStatuses": [{"name": "main", "state": state}]}
     return msgspec.convert({"status": given | status}, Pod)
@@ -30,7 +30,9 @@ def disrupted(reason: str) -> list[dict[str, str]]:
     ("failed", "want"),
     [
         pytest.param(pod(1), FailureClass.EXIT_CODE, id="an exit code"),
-        pytest.param(pod(2), FailureClass.VALIDATION, id="a refused configuration"),
+        pytest.param(pod(2, message="refused: epochs\n"), FailureClass.VALIDATION, id="a refused configuration"),
+        pytest.param(pod(2), FailureClass.EXIT_CODE, id="a program that ends with 2 for reasons of its own"),
+        pytest.param(pod(1, message="refused: by a peer"), FailureClass.EXIT_CODE, id="another exit code"),
         pytest.param(pod(137, "OOMKilled"), FailureClass.OUT_OF_MEMORY, id="out of memory"),
         pytest.param(pod(143), FailureClass.EXIT_CODE, id="a process that ended itself with 143"),
         pytest.param(pod(143, conditions=disrupted("EvictionByEvictionAPI")), FailureClass.PREEMPTED, id="an eviction"),
@@ -41,6 +43,26 @@ def disrupted(reason: str) -> list[dict[str, str]]:
 )  # fmt: skip
 def test_a_failure_has_a_class(failed: Pod, want: FailureClass) -> None:
     assert classify(state_of(failed)) is want
+
+
+def beside_a_proxy(*states: dict[str, Any], **status: Any) -> Pod:
+    """Kubelets report containers by name, and what a mesh injects may come before the job's own."""
+    names = ("istio-proxy", "main")
+    containers = [{"name": name, "state": state} for name, state in zip(names, states, strict=True)]
+    return pod(containerStatuses=containers, **status)
+
+
+def test_the_job_s_own_container_is_judged_whatever_stands_beside_it() -> None:
+    over: dict[str, Any] = {"terminated": {"exitCode": 0, "reason": "Completed"}}
+    failed = {"terminated": {"exitCode": 137, "reason": "OOMKilled"}}
+    assert classify(state_of(beside_a_proxy(over, failed))) is FailureClass.OUT_OF_MEMORY
+    waiting = {"waiting": {"reason": "ErrImagePull"}}
+    assert state_of(beside_a_proxy({"running": {}}, waiting, phase="Pending")).image_problem == "ErrImagePull"
+
+
+def test_without_a_container_of_that_name_the_first_is_judged() -> None:
+    only = {"name": "other", "state": {"terminated": {"exitCode": 7}}}
+    assert state_of(pod(containerStatuses=[only])).exit_code == 7
 
 
 def test_a_pod_that_is_deleted_and_ends_with_143_was_preempted() -> None:

@@ -12,7 +12,7 @@ from muster_api.jobs import Execution, FailureClass, JobRetryPolicy
 from muster_api.names import CANCEL_ANNOTATION, RETRY_ANNOTATION
 from muster_api.phases import GangPhase, JobPhase
 from muster_api.reasons import Reason
-from muster_queue.jobs.lifecycle import MOST_RECORDS, decide_job, pause_left
+from muster_queue.jobs.lifecycle import MOST_RECORDS, decide_job, pause_left, refuse_job
 from muster_queue.jobs.views import Hindrance, JobView
 from muster_queue.jobs.wants import wants_of
 
@@ -172,6 +172,22 @@ def test_a_dead_letter_is_begun_anew_once_for_each_value_of_the_annotation() -> 
     assert decide_job(make_job_view(after_writing(job, over))).status == over
 
 
+@pytest.mark.parametrize("spec", [{}, {"suspend": True}], ids=["queued", "held"])
+def test_a_retry_that_came_with_the_manifest_is_none(spec: dict[str, Any]) -> None:
+    """A copy of a job that was begun anew carries its annotation; only the next value asks for anything."""
+    job = make_job(annotations={RETRY_ANNOTATION: "copied"}, **spec)
+    first = decide_job(make_job_view(job)).status
+    assert first.observed_retry == "copied"
+    over = msgspec.structs.replace(first, phase=JobPhase.DEAD_LETTER)
+    assert decide_job(make_job_view(after_writing(job, over))).status == over
+
+
+def test_a_retry_that_came_with_a_refused_manifest_is_none() -> None:
+    job = make_job(annotations={RETRY_ANNOTATION: "copied"})
+    refused = refuse_job(make_job_view(job), "spec.resources: no quantity").status
+    assert decide_job(make_job_view(after_writing(job, refused))).status == refused
+
+
 @pytest.mark.parametrize(("after", "expires"), [(59, False), (60, True)])
 def test_a_job_that_is_over_goes_when_its_time_to_live_is_over(after: float, *, expires: bool) -> None:
     job = make_job(
@@ -180,6 +196,11 @@ def test_a_job_that_is_over_goes_when_its_time_to_live_is_over(after: float, *, 
     decision = decide_job(make_job_view(job, after=after))
     assert decision.expires is expires
     assert decision.recheck_after == 60 - after
+
+
+def test_no_number_of_gpus_is_larger_than_a_status_may_have() -> None:
+    """Where no webhook is asked there is no bound, and a status that is refused is refused for ever."""
+    assert decide_job(make_job_view(make_job(), gpus=36 * 10**18)).status.gpus == 2**63 - 1
 
 
 def test_the_history_is_bounded_and_keeps_the_newest() -> None:

@@ -20,9 +20,10 @@ from muster_api.jobs import (
     PriorityWord,
 )
 from muster_api.membership import shape_of
-from muster_api.names import BIND_MARKER, GPU_RESOURCE, MEMBER_MARKER
+from muster_api.names import BIND_MARKER, GPU_RESOURCE, JOB_VARIABLES, MEMBER_MARKER
 from muster_api.objects import Pod
 from muster_api.tickets import Ticket, parse_epoch, sign
+from muster_planner.request import constraints_of
 from muster_queue.jobs.environment import Run
 from muster_queue.jobs.templates import PodPress, priority_of, resources_of, template_of
 
@@ -62,6 +63,18 @@ def test_what_a_user_writes_arrives_as_it_is() -> None:
     assert [one["name"] for one in container["env"]].count("RANK") == 1
 
 
+def test_no_text_of_a_user_is_taken_for_a_field() -> None:
+    """A NUL is no more than any other character to a CRD."""
+    texts = ("\0ordinal\0", "\0node\0", "\0ticket\0", "ordinal", '\0"', "\\u0000ordinal\\u0000")
+    pod = press_one(args=texts, env=(EnvironmentVariable(name="A", value="\0ordinal\0"),))
+    assert pod["spec"]["containers"][0]["args"] == list(texts)
+    assert environment_of(pod)["A"] == "\0ordinal\0"
+
+
+def test_users_are_warned_of_every_variable_that_is_not_theirs() -> None:
+    assert set(environment_of(press_one())) == JOB_VARIABLES
+
+
 def test_the_shape_is_known_before_there_is_a_pod() -> None:
     """Neither the pin nor the ticket changes it, or nobody would know what the slots of a plan ask for."""
     job = make_job(resources=JobResources(requests={"cpu": "1500m", GPU_RESOURCE: 2}))
@@ -70,6 +83,7 @@ def test_the_shape_is_known_before_there_is_a_pod() -> None:
     ticket = sign(b"key", "team", Ticket(GANG_OF_JOB, parse_epoch("2-3"), 0, "node-1"))
     pod = msgspec.json.decode(PodPress(template, RUN).body(0, "node-1", ticket), type=Pod)
     assert shape_of(pod) == template.shape
+    assert constraints_of(pod) == constraints_of(template.example)
     assert (template.gpus, template.members, template.minimum) == (2, 1, 1)
 
 
@@ -102,6 +116,13 @@ def test_a_queue_gives_resources_and_priority_to_jobs_that_state_none() -> None:
 def test_an_elastic_job_asks_for_all_and_needs_its_minimum() -> None:
     template = template_of(make_job(gang=JobGang(enabled=True, min_members=2, members=5)), None, None, GPUS)
     assert (template.members, template.minimum) == (5, 2)
+
+
+def test_what_a_member_asks_for_fits_into_the_gang() -> None:
+    """Also where there are several kinds of GPUs."""
+    kinds = (GPU_RESOURCE, "amd.com/gpu")
+    job = make_job(resources=JobResources(requests=dict.fromkeys(kinds, "9E")))
+    assert template_of(job, None, None, kinds).gpus_each == 2**63 - 1
 
 
 def test_the_port_differs_between_epochs_and_stays_in_its_range() -> None:

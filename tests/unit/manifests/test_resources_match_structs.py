@@ -140,6 +140,12 @@ def test_every_resource_has_a_struct() -> None:
     assert {path.stem for path in (MANIFESTS / "crd").glob("*.yaml")} - {"kustomization"} == set(TWINS)
 
 
+def test_a_field_without_effect_says_so() -> None:
+    """To be dropped with the first line of code that reads spec.preemptionPolicy of a queue."""
+    fields = schema_of("aijobqueues")["properties"]["spec"]["properties"]
+    assert "no effect yet" in fields["preemptionPolicy"]["description"]
+
+
 def test_a_missing_field_is_noticed() -> None:
     schema = schema_of("gangs")
     del schema["properties"]["spec"]["properties"]["queue"]

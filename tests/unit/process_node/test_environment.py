@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from muster_local.process_node.objects import Pod, ResourceFieldSelector
 from muster_local.process_node.supervisor.launch import Isolation
 
 HOST = ImageEntry(image="muster-host")
+JOB_UID = "705ab4f5-6393-11e8-b7cc-42010a800002"
 
 
 @pytest.mark.parametrize(
@@ -146,15 +148,33 @@ def test_a_command_replaces_the_entry_point_and_args_follow_it() -> None:
     assert command_line(entry, ["train"], ["--fast"]) == ["train", "--fast"]
 
 
-def surroundings(folder: Path, isolation: Isolation = Isolation.ROOT) -> Surroundings:
-    return Surroundings(NodeFolders(folder, "process-node-0"), isolation, ("127.0.0.1", 6443), folder / "last")
+def surroundings(folder: Path, isolation: Isolation = Isolation.ROOT, *, is_root: bool = True) -> Surroundings:
+    return Surroundings(
+        folders=NodeFolders(folder, "process-node-0"),
+        isolation=isolation,
+        api_server=("127.0.0.1", 6443),
+        termination_log=folder / "last",
+        is_root=is_root,
+    )
+
+
+def of_job(**changes: Any) -> dict[str, Any]:
+    """The metadata of a job's pod."""
+    owner = {
+        "apiVersion": "aiplatform.example.com/v1alpha1",
+        "kind": "AIJob",
+        "name": "j",
+        "uid": JOB_UID,
+        "controller": True,
+    }
+    return {"labels": {"aiplatform.example.com/job": "j"}, "ownerReferences": [owner | changes]}
 
 
 def test_a_launch_has_what_the_pod_says_over_what_the_node_gives(tmp_path: Path) -> None:
     own = pod(
         {"command": ["run", "$(MODEL)"], "volumeMounts": [{"name": "v", "mountPath": "/v", "subPath": "a"}]},
         volumes=[{"name": "v", "emptyDir": {}}],
-        metadata={"labels": {"aiplatform.example.com/job": "j"}},
+        metadata=of_job(),
     )
     launch = compose_launch(
         own, own.spec.containers[0], HOST, {"MODEL": "m", "GLOO_SOCKET_IFNAME": "x"}, surroundings(tmp_path)
@@ -162,11 +182,36 @@ def test_a_launch_has_what_the_pod_says_over_what_the_node_gives(tmp_path: Path)
     assert launch.argv == ["run", "m"]
     assert launch.environment["GLOO_SOCKET_IFNAME"] == "x"
     assert launch.environment["KUBERNETES_SERVICE_PORT"] == "6443"
-    assert launch.environment["MUSTER_CHECKPOINT_DIR"] == str(tmp_path / "checkpoints" / "team" / "j")
+    assert launch.environment["MUSTER_CHECKPOINT_DIR"] == str(tmp_path / "checkpoints" / "team" / JOB_UID)
     targets = {mount.target: mount for mount in launch.mounts}
     assert set(targets) == {"/etc/hosts", "/dev/termination-log", "/v"}
     assert targets["/v"].source.endswith("/volumes/v/a")
     assert not targets["/v"].read_only
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        pytest.param(of_job(uid="/tmp/x"), id="a path"),
+        pytest.param(of_job(uid=f"../other/{JOB_UID}"), id="a way out"),
+        pytest.param(of_job(uid=f"{{{JOB_UID}}}"), id="nearly a UUID"),
+        pytest.param(of_job(kind="Job"), id="another kind"),
+        pytest.param(of_job(apiVersion="example.com/v1"), id="another group"),
+        pytest.param(of_job(controller=False), id="an owner that is not in charge"),
+        pytest.param({"labels": {"aiplatform.example.com/job": "j"}}, id="nobody"),
+    ],
+)
+def test_only_a_job_has_a_folder_for_checkpoints(tmp_path: Path, metadata: dict[str, Any]) -> None:
+    """Whoever creates a pod writes its owners, and the API server does not ask what their uids look like."""
+    own = pod({"command": ["x"]}, metadata=metadata)
+    launch = compose_launch(own, own.spec.containers[0], HOST, {}, surroundings(tmp_path / "state"))
+    assert "MUSTER_CHECKPOINT_DIR" not in launch.environment
+    assert not (tmp_path / "state" / "checkpoints").exists()
+    assert any(words.startswith("MUSTER_CHECKPOINT_DIR") for words in not_honoured(own, Isolation.ROOT))
+
+
+def test_a_pod_of_no_job_misses_no_folder_for_checkpoints() -> None:
+    assert not_honoured(pod(), Isolation.ROOT) == not_honoured(pod(metadata=of_job()), Isolation.ROOT)
 
 
 def test_without_isolation_nothing_is_mounted_and_that_is_said(tmp_path: Path) -> None:
@@ -175,7 +220,26 @@ def test_without_isolation_nothing_is_mounted_and_that_is_said(tmp_path: Path) -
     launch = compose_launch(own, own.spec.containers[0], HOST, {}, around)
     assert launch.mounts == []
     assert Path(launch.working_directory).is_dir()
+    assert launch.environment["MUSTER_TERMINATION_LOG"] == str(around.termination_log)
     assert any("mount namespace" in words for words in not_honoured(own, Isolation.NONE))
+
+
+@pytest.mark.parametrize(
+    ("of_pod", "of_container", "is_refused"),
+    [({}, {}, False), ({"runAsNonRoot": True}, {}, True), ({}, {"runAsNonRoot": True, "runAsUser": 1000}, True),
+     ({"runAsNonRoot": True}, {"runAsNonRoot": False}, False)],
+)  # fmt: skip
+def test_who_must_not_be_root_is_not_started_as_root(
+    tmp_path: Path, of_pod: dict[str, Any], of_container: dict[str, Any], *, is_refused: bool
+) -> None:
+    own = pod({"command": ["x"], "securityContext": of_container}, securityContext=of_pod)
+    start = partial(compose_launch, own, own.spec.containers[0], HOST, {})
+    assert start(surroundings(tmp_path, is_root=False)).argv == ["x"]
+    if is_refused:
+        with pytest.raises(ConfigurationError, match="container has runAsNonRoot and would run as root"):
+            start(surroundings(tmp_path))
+    else:
+        assert start(surroundings(tmp_path)).argv == ["x"]
 
 
 def test_a_subpath_may_not_leave_its_volume(tmp_path: Path) -> None:

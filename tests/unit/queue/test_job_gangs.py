@@ -43,9 +43,16 @@ TEMPLATE = replace(
 PLACE = Wants(place=True, again=True)
 
 
-def job_gang(phase: GangPhase, *, owner: str = "job-uid", term: int = TERM, **status: Any) -> Gang:
-    is_planned = phase is not GangPhase.PENDING
-    gang = make_gang(phase, plan=make_plan(SIZE) if is_planned else None, term=term, **({"attempt": 1} | status))
+def job_gang(
+    phase: GangPhase,
+    *,
+    owner: str = "job-uid",
+    term: int = TERM,
+    plan: dict[int, Placement] | None = None,
+    **status: Any,
+) -> Gang:
+    planned = (plan or make_plan(SIZE)) if phase is not GangPhase.PENDING else None
+    gang = make_gang(phase, plan=planned, term=term, **({"attempt": 1} | status))
     spec = msgspec.structs.replace(gang.spec, id=GANG_OF_JOB, owner=GangOwner(kind="AIJob", name="train", uid=owner))
     return msgspec.structs.replace(gang, spec=spec)
 
@@ -214,6 +221,7 @@ def test_pods_on_a_dead_node_are_given_up_after_a_while() -> None:
 
 BOUND = (pod(1, Stage.BOUND), pod(2, Stage.BOUND))
 LOST = {Placement("n1", SHAPE): Reason.NODE_LOST}
+SPREAD = make_plan(SIZE, "n2") | make_plan(1)
 
 
 @pytest.mark.parametrize(
@@ -235,6 +243,12 @@ LOST = {Placement("n1", SHAPE): Reason.NODE_LOST}
         pytest.param(
             make_view(job_gang(GangPhase.RUNNING), (pod(0, Stage.BOUND), *BOUND), unfit=LOST, now=30.0),
             FailureClass.NODE_LOST, id="a node is silent for too long",
+        ),
+        pytest.param(
+            make_view(
+                job_gang(GangPhase.RUNNING, plan=SPREAD), (pod(0, Stage.SUCCEEDED), *BOUND), unfit=LOST, now=30.0
+            ),
+            None, id="a node is silent on which nobody runs any more",
         ),
         pytest.param(
             make_view(job_gang(GangPhase.COMMITTED), (pod(0), *BOUND), now=60.0), FailureClass.BROKEN,

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from bones.gang_views import TERM, TIME, bound, make_gang
+from bones.gang_views import TERM, TIME, bound, make_gang, make_member
 from bones.job_views import START, make_job
 from muster_api.gangs import Gang, GangOwner
 from muster_api.jobs import AIJob, JobResources
@@ -18,7 +18,7 @@ from muster_api.reasons import Reason
 from muster_queue.controller.job_looking import Glance, JobLook, look_at_job
 from muster_queue.controller.looking import UNMADE
 from muster_queue.controller.members import Member, Stage
-from muster_queue.controller.roster import call_roll
+from muster_queue.controller.roster import Roster, call_roll
 from muster_queue.controller.steps import CreateJobGang, Decision, DeleteGang, DeleteJob, DeletePods, Move, WriteJob
 from muster_queue.controller.timing import Patience
 from muster_queue.controller.views import GangView
@@ -36,7 +36,12 @@ def gang_of(phase: GangPhase, owner: str = "job-uid", **status: Any) -> Gang:
 
 
 def look(
-    job: AIJob | None, gang: Gang | None = None, *, managed: bool = True, members: tuple[Member, ...] = ()
+    job: AIJob | None,
+    gang: Gang | None = None,
+    *,
+    managed: bool = True,
+    members: tuple[Member, ...] = (),
+    roster: Roster | None = None,
 ) -> tuple[Decision, JobLook | None]:
     world = World((GPU_RESOURCE,))
     labels = {MANAGED_LABEL: "true"} if managed else {}
@@ -45,7 +50,7 @@ def look(
         world.see_job(job)
     if gang is not None:
         world.see_gang(gang)
-    roster = call_roll(members, gang or UNMADE)
+    roster = roster or call_roll(members, gang or UNMADE)
     view = GangView(gang=gang, roster=roster, term=TERM, time=TIME) if gang is not None else None
     return look_at_job(world, Glance(world.groups[KEY], view, roster, START, 0.0), Patience())
 
@@ -92,6 +97,15 @@ def test_the_gang_of_an_earlier_job_goes_before_the_new_one_gets_its_own() -> No
     assert running.step.status.phase is GangPhase.FAILED
     assert told is not None
     assert told.decision.status.phase is JobPhase.QUEUED
+
+
+def test_pods_that_an_earlier_job_of_the_name_has_left_are_waited_for_by_name() -> None:
+    left = call_roll((make_member("train-1-0", stage=Stage.BOUND, deleting=True),), UNMADE)
+    decision, told = look(make_job(), roster=left)
+    assert decision.step is None
+    assert told is not None
+    assert told.decision.status.reason == Reason.MEMBER_DELETED
+    assert "train-1-0" in told.decision.status.message
 
 
 def test_a_gang_without_a_job_goes() -> None:

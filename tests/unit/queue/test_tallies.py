@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from bones.builders import make_node
 from bones.gang_views import bound, make_gang, make_plan
 from bones.job_views import make_job
 from muster_api.gangs import Gang
@@ -21,6 +22,10 @@ from muster_queue.jobs.limits import Holding
 
 KEY = ("team", "aijob-train")
 HELD = Holding("team", "q", "c", places=2, gpus_each=4)
+
+
+WORLD = World((GPU_RESOURCE,))
+WORLD.see_node(msgspec.convert(make_node("n1"), Node))
 
 
 def job_gang(phase: GangPhase, places: int = 2) -> Gang:
@@ -39,16 +44,16 @@ def group_with(gang: Gang | None, **job: Any) -> Group:
 
 
 def test_a_gang_is_charged_for_the_places_that_it_got() -> None:
-    assert holding_of(group_with(job_gang(GangPhase.RUNNING))) == HELD
-    assert holding_of(group_with(job_gang(GangPhase.PENDING, places=0))) is None
-    assert holding_of(group_with(None)) is None
+    assert holding_of(WORLD, group_with(job_gang(GangPhase.RUNNING))) == HELD
+    assert holding_of(WORLD, group_with(job_gang(GangPhase.PENDING, places=0))) is None
+    assert holding_of(WORLD, group_with(None)) is None
 
 
 def test_changing_or_orphaning_the_job_frees_nothing() -> None:
     group = group_with(job_gang(GangPhase.RUNNING), queue="another", cluster="another")
-    assert holding_of(group) == HELD
+    assert holding_of(WORLD, group) == HELD
     group.job = None
-    assert holding_of(group) == HELD
+    assert holding_of(WORLD, group) == HELD
 
 
 def test_pods_that_still_run_hold_what_they_had() -> None:
@@ -56,15 +61,26 @@ def test_pods_that_still_run_hold_what_they_had() -> None:
     last = bound("train-1-0", 0, label=KEY[1], state=PodState(), deleting=True)
     group.see_member(last)
     group.see_gang(None)
-    assert holding_of(group) == Holding("team", "q", "c", places=1, gpus_each=4)
+    assert holding_of(WORLD, group) == HELD
     group.lose_member(last.uid)
-    assert holding_of(group) is None
+    assert holding_of(WORLD, group) is None
+
+
+def test_a_pod_that_a_dead_node_cannot_finish_holds_nothing() -> None:
+    world = World((GPU_RESOURCE,))
+    world.see_node(Node(metadata=ObjectMeta(name="n1")))
+    group = group_with(job_gang(GangPhase.RUNNING))
+    group.see_member(bound("train-1-0", 0, label=KEY[1], state=PodState(), deleting=True))
+    group.see_gang(None)
+    assert holding_of(world, group) is None
+    group.see_member(bound("train-1-1", 1, label=KEY[1], state=PodState()))
+    assert holding_of(world, group) == HELD
 
 
 def test_a_gang_of_plain_pods_is_nobodys_job() -> None:
     group = Group(("team", "pods-g"))
     group.see_gang(make_gang(GangPhase.RUNNING, plan=make_plan(3)))
-    assert holding_of(group) is None
+    assert holding_of(WORLD, group) is None
 
 
 def world_with_settings() -> World:
@@ -87,6 +103,15 @@ def test_queues_and_clusters_are_told_what_waits_and_what_runs() -> None:
     assert (queues["team", "other"].pending, queues["team", "other"].running) == (1, 0)
     cluster = cluster_statuses(world)["c"]
     assert (cluster.nodes, cluster.jobs, cluster.gpus) == (1, 1, 8)
+
+
+def test_no_number_is_larger_than_a_status_may_have() -> None:
+    """A status that is refused is refused for ever, for all the jobs of the cluster."""
+    world = world_with_settings()
+    gang = job_gang(GangPhase.COMMITTED)
+    spec = msgspec.structs.replace(gang.spec, gpus=9 * 10**18)
+    world.groups["team", "aijob-runs"] = group_with(msgspec.structs.replace(gang, spec=spec))
+    assert cluster_statuses(world)["c"].gpus == 2**31 - 1
 
 
 def test_counts_in_a_status_make_nobody_look_again() -> None:

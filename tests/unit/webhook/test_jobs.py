@@ -37,6 +37,15 @@ def refusal(subject: dict[str, Any], **review: Any) -> str:
     return "" if response["allowed"] else str(response["status"]["message"])
 
 
+def warnings(subject: dict[str, Any], **review: Any) -> list[str]:
+    """What its user is told although it passes."""
+    body = json.dumps(make_review(subject, **review)).encode()
+    response = json.loads(HANDLERS.validate_resources(decode_request(body))[1])["response"]
+    assert response["allowed"]
+    found: list[str] = response.get("warnings", [])
+    return found
+
+
 def test_members_follow_from_the_minimum() -> None:
     assert defaulted(job(gang={"enabled": True, "minMembers": 4}))["gang"]["members"] == 4
     assert defaulted(job(gang={"enabled": True, "minMembers": 4, "members": 8}))["gang"]["members"] == 8
@@ -84,6 +93,15 @@ def test_requests_and_limits_complete_each_other(given: dict[str, Any], want: di
         (job(resources={"requests": {"cpu": "two"}}), "spec.resources.requests[cpu]: 'two' is no quantity"),
         (job(resources={"requests": {"cpu": "-1"}}), "spec.resources.requests[cpu]: '-1' is no quantity"),
         (job(resources={"limits": {"nvidia.com/gpu": "0.5"}}), "cannot be shared out; write a whole number"),
+        (
+            job(resources={"limits": {"nvidia.com/gpu": "9E"}}),
+            "spec.resources.limits[nvidia.com/gpu]: '9E' is too much; write at most 1000000",
+        ),
+        (
+            job(resources={"requests": {"memory": "1Ei"}}),
+            "spec.resources.requests[memory]: '1Ei' is too much; write at most 1P",
+        ),
+        (make("AIJobQueue", {"defaultResources": {"requests": {"cpu": "2E"}}}), "'2E' is too much; write at most 1P"),
         (job(resources={"requests": {"cpu": 2}, "limits": {"cpu": 1}}), "2 must be at most the limit, which is 1"),
         (
             job(resources={"requests": {"nvidia.com/gpu": 1}, "limits": {"nvidia.com/gpu": 2}}),
@@ -143,6 +161,7 @@ def test_all_errors_of_form_come_at_once() -> None:
         job(),
         job(priority=0),
         job(resources={"requests": {"cpu": 2, "memory": "8Gi", "nvidia.com/gpu": "1"}}),
+        job(resources={"requests": {"cpu": "1M", "memory": "1P"}, "limits": {"nvidia.com/gpu": "1M"}}),
         job(gang={"enabled": True, "minMembers": 4, "topology": "ring"}, retryPolicy={"backoffMultiplier": 1.5}),
         make("AIJob", {"jobType": "inference", "execution": "pool"}),
         make("AIJobQueue", {"maxConcurrency": 100, "priorityClass": "high"}),
@@ -152,6 +171,17 @@ def test_all_errors_of_form_come_at_once() -> None:
 )
 def test_what_is_right_passes(subject: dict[str, Any]) -> None:
     assert refusal(subject) == ""
+
+
+def test_variables_that_muster_sets_are_not_dropped_without_a_word() -> None:
+    env = [{"name": name, "value": "x"} for name in ("MINE", "RANK", "MUSTER_CHECKPOINT_DIR", "PET_NNODES")]
+    told = [
+        "spec.env[1].name: RANK is set by Muster and yours is not used",
+        "spec.env[3].name: PET_NNODES is set by Muster and yours is not used",
+    ]
+    assert warnings(job(env=env)) == told
+    assert warnings(job(env=env, priority=1), operation="UPDATE", old=job(env=env)) == told
+    assert warnings(job(env=env[:1])) == []
 
 
 def test_an_update_may_leave_alone_what_was_wrong_before() -> None:

@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from muster_api.jobs import FailureClass
+from muster_queue.jobs.failures import PodState, classify
 from muster_worker.__main__ import main
 from muster_worker.errors import RefusedError
 from muster_worker.job import job_type_from
@@ -64,6 +66,7 @@ def test_a_refusal_is_told_everywhere(tmp_path: Path) -> None:
     assert said in done.stderr
     assert said in message.read_text()
     assert len(message.read_text().splitlines()) == 1
+    assert classify(PodState(exit_code=done.returncode, message=message.read_text())) is FailureClass.VALIDATION
 
 
 @pytest.mark.parametrize("named", ["", "mining"])
@@ -72,11 +75,16 @@ def test_an_unknown_type_of_job_is_refused(named: str) -> None:
         job_type_from({"MUSTER_JOB_TYPE": named})
 
 
-def test_an_unknown_option_is_refused_with_the_usage(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unknown_option_is_refused_with_the_usage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    message = tmp_path / "message"
+    monkeypatch.setenv("MUSTER_TERMINATION_LOG", str(message))
     with pytest.raises(SystemExit) as ended:
         main(["train", "--epoch", "3"])
     assert ended.value.code == 2
     assert "--epoch" in capsys.readouterr().err
+    assert message.read_text() == "refused: unrecognized arguments: --epoch 3\n"
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"], ["run", "--help"], ["check", "--help"]])

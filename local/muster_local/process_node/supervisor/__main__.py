@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from muster_local.process_node.supervisor import kernel, view
-from muster_local.process_node.supervisor.identity import children_of, start_ticks
+from muster_local.process_node.supervisor.identity import boot, children_of, look_up, mount_namespace
 from muster_local.process_node.supervisor.launch import (
     EXIT_FILE,
     LOCK_DESCRIPTOR,
@@ -77,9 +77,7 @@ class Supervisor:
             os.waitpid(self._child, 0)
             self._finish(_NOT_STARTED, 0, error)
             return
-        pid = os.getpid()
-        running = Running(pid, start_ticks(pid) or 0, self._child, start_ticks(self._child) or 0, self._started_at)
-        write(self._folder / RUNNING_FILE, running)
+        write(self._folder / RUNNING_FILE, self._running())
         signal.pthread_sigmask(signal.SIG_UNBLOCK, signals)
         self._follow()
         self._kill_the_rest()
@@ -103,6 +101,12 @@ class Supervisor:
         # Closed by a successful exec.
         with os.fdopen(error_reader, errors="replace") as report:
             return report.read()
+
+    def _running(self) -> Running:
+        pid, child = os.getpid(), self._child
+        # Not reaped yet, so that both can be looked up even if the container has ended.
+        start, child_start = (found.start if (found := look_up(number)) else 0 for number in (pid, child))
+        return Running(pid, start, child, child_start, self._started_at, boot(), mount_namespace(child))
 
     def _signal_group(self, number: signal.Signals) -> None:
         # Not reaped yet, so neither the process nor the group can be anybody else's.

@@ -54,13 +54,16 @@ class Launch:
 
 @dataclass(frozen=True)
 class Running:
-    """The two processes of a started container; start times tell them from later ones of the same number."""
+    """The two processes of a started container, and what tells them from later ones of the same numbers."""
 
     pid: int
     start: int
     child: int
     child_start: int
     started_at: str
+    boot: str = ""
+    namespace: str = ""
+    """Of mounts: the container's."""
 
 
 @dataclass(frozen=True)
