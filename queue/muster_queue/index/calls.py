@@ -1,0 +1,69 @@
+"""Calling a script: by its digest, taught to the server where it does not know it, never without a time limit."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+from redis import exceptions
+
+from muster_queue.index.connection import Client
+from muster_queue.index.errors import IndexAway, IndexFailure, IndexFull, IndexMisused
+from muster_queue.index.lua import script
+
+Argument = str | int | float
+
+
+class Calls:
+    """Every call of the index goes through here."""
+
+    def __init__(self, client: Client, timeout: float = 1.0) -> None:
+        self._client = client
+        self._timeout = timeout
+
+    async def run(self, operation: str, keys: Sequence[str], arguments: Sequence[Argument]) -> Any:
+        """Runs the script of that name; what fails is one of IndexFailure."""
+        try:
+            async with asyncio.timeout(self._timeout):
+                return await self._run(operation, keys, arguments)
+        except (exceptions.RedisError, OSError, TimeoutError) as error:
+            raise _translated(operation, error) from error
+
+    async def _run(self, operation: str, keys: Sequence[str], arguments: Sequence[Argument]) -> Any:
+        called = script(operation)
+        try:
+            return await self._client.execute_command("EVALSHA", called.digest, len(keys), *keys, *arguments)
+        except exceptions.NoScriptError:
+            # Restarted, failed over, or another node of the cluster: EVAL runs it and teaches it in one go.
+            return await self._client.execute_command("EVAL", called.source, len(keys), *keys, *arguments)
+
+    async def close(self) -> None:
+        """Gives the connections back."""
+        await self._client.aclose()
+
+
+def _translated(operation: str, error: Exception) -> IndexFailure:
+    text = f"{operation}: {error or type(error).__name__}"
+    if isinstance(error, exceptions.OutOfMemoryError):
+        return IndexFull(text)
+    passing = (
+        exceptions.BusyLoadingError,
+        exceptions.ReadOnlyError,
+        exceptions.ClusterError,
+        exceptions.TryAgainError,
+        exceptions.MasterDownError,
+        exceptions.AskError,
+    )
+    if isinstance(error, exceptions.ResponseError) and not isinstance(error, passing):
+        return _by_wording(text)
+    return IndexAway(text)
+
+
+def _by_wording(text: str) -> IndexFailure:
+    """Errors that scripts pass on lose their class; the server's own first word remains."""
+    if "OOM " in text:
+        return IndexFull(text)
+    if any(word in text for word in ("READONLY ", "LOADING ", "MASTERDOWN ", "BUSY ", "CLUSTERDOWN ", "UNKILLABLE ")):
+        return IndexAway(text)
+    return IndexMisused(text)
