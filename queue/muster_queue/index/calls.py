@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self
 
 from redis import exceptions
 
-from muster_queue.index.connection import Client
+from muster_queue.index.connection import Client, IndexSettings, connect
 from muster_queue.index.errors import IndexAway, IndexFailure, IndexFull, IndexMisused
 from muster_queue.index.lua import script
 
@@ -18,9 +18,14 @@ Argument = str | int | float
 class Calls:
     """Every call of the index goes through here."""
 
-    def __init__(self, client: Client, timeout: float = 1.0) -> None:
+    def __init__(self, client: Client, timeout: float) -> None:
         self._client = client
         self._timeout = timeout
+
+    @classmethod
+    def to(cls, settings: IndexSettings) -> Self:
+        """Of the server or servers that the settings name; nothing is connected yet."""
+        return cls(connect(settings), settings.call_timeout)
 
     async def run(self, operation: str, keys: Sequence[str], arguments: Sequence[Argument]) -> Any:
         """Runs the script of that name; what fails is one of IndexFailure."""
