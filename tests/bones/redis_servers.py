@@ -76,6 +76,7 @@ class RedisServer:
             "appendfsync": "everysec",
             "maxmemory-policy": "noeviction",
             "save": '""',
+            "repl-diskless-sync-delay": "0",
             "shutdown-on-sigterm": "nosave",
         } | {name.replace("_", "-"): value for name, value in settings.items()}
 
@@ -115,6 +116,8 @@ class RedisServer:
         with Redis(
             unix_socket_path=str(self.socket), password=PASSWORD, decode_responses=True, socket_timeout=10
         ) as client:
+            # The plain answers of the server, as redis-cli shows them.
+            client.response_callbacks.clear()
             return client.execute_command(*command)
 
     def kill(self) -> None:

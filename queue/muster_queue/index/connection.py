@@ -51,7 +51,7 @@ def connect(settings: IndexSettings) -> Client:
     """A client that connects at its first call and again whenever it has to."""
     url = settings.url.get_secret_value()
     if settings.mode is RedisMode.CLUSTER:
-        options = _options(settings) | {"max_connections": settings.connections, "cluster_error_retry_attempts": 2}
+        options = _options(settings) | {"max_connections": settings.connections}
         return RedisCluster.from_url(url, **options)
     if settings.mode is RedisMode.SENTINEL:
         return _behind_sentinels(settings, url)

@@ -40,13 +40,16 @@ async def examine(calls: Calls, place: Place) -> Examination:
 
 
 class Rebuild:
-    """A rebuild under way. Its marker is written at the end, and only if nothing was lost since the beginning."""
+    """A rebuild under way. Its marker is written at the end, and only if nothing was lost since the beginning.
 
-    def __init__(self, calls: Calls, place: Place, identity: Identity) -> None:
+    The token is the reconciler's own, so that it can begin anew at once what it had to break off.
+    """
+
+    def __init__(self, calls: Calls, place: Place, identity: Identity, token: str) -> None:
         self._calls = calls
         self._place = place
         self._identity = identity
-        self._token = uuid4().hex
+        self._token = token
 
     async def begin(self) -> bool:
         """False while somebody else rebuilds."""

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Sequence
+from uuid import uuid4
 
 import msgspec
 import structlog
@@ -40,6 +41,7 @@ class Reconciler:
         self._index = QueueIndex(calls)
         self._tolerance = tolerance or Tolerance()
         self._looks: dict[QueueKey, deque[Drift]] = {}
+        self._token = uuid4().hex
 
     async def run(self, rhythm: Rhythm | None = None) -> None:
         """Goes on until it is cancelled; what is away is asked again later."""
@@ -61,7 +63,7 @@ class Reconciler:
     async def round(self) -> list[Repair]:
         """Looks at every queue, repairs those in doubt, and tells what was done."""
         examination = await examine(self._calls, WHOLE)
-        whole = Rebuild(self._calls, WHOLE, examination.identity)
+        whole = Rebuild(self._calls, WHOLE, examination.identity, self._token)
         mine = [whole] if doubt_of(examination) and await whole.begin() else []
         repairs, seen = [], set()
         async for told in self._truth.queues():
@@ -96,7 +98,7 @@ class Reconciler:
     async def _repair(self, queue: QueueKey, doubt: Doubt, whole: Sequence[Rebuild]) -> Repair:
         self._looks.pop(queue, None)
         place = place_of(queue)
-        rebuild = Rebuild(self._calls, place, (await examine(self._calls, place)).identity)
+        rebuild = Rebuild(self._calls, place, (await examine(self._calls, place)).identity, self._token)
         if not await rebuild.begin():
             return Repair(queue, doubt, problem="somebody else rebuilds it")
         work = QueueRepair(self._calls, self._truth, queue, [rebuild, *whole])
