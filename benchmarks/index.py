@@ -55,6 +55,7 @@ class SyntheticTruth:
     def __init__(self, count: int) -> None:
         self._pages = [[job(number) for number in range(first, first + PAGE)] for first in range(0, count, PAGE)]
         self._count = count
+        self._jobs: dict[str, Entry | Held] = {entry.job: entry for page in self._pages for entry in page}
 
     async def queues(self) -> AsyncIterator[Tally]:
         yield Tally(BACKLOG, self._count)
@@ -64,7 +65,7 @@ class SyntheticTruth:
             yield page
 
     async def among(self, queue: QueueKey, jobs: Sequence[str]) -> Mapping[str, Entry | Held]:
-        return {name: job(int(name.rpartition("-")[2], 16)) for name in jobs}
+        return {name: self._jobs[name] for name in jobs if name in self._jobs}
 
 
 async def timed(title: str, jobs: int, pid: int, work: Callable[[], Awaitable[object]]) -> None:

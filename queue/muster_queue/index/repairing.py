@@ -69,7 +69,7 @@ class QueueRepair:
     async def sweep(self) -> None:
         """Looks at everything that the index has, and mends what Postgres sees otherwise."""
         for key in (self._queue.waiting, self._queue.leases):
-            async with aclosing(self._scan(key)) as pages:
+            async with aclosing(_ahead(self._scan(key))) as pages:
                 async for seen in pages:
                     await self._compare(seen, leased=key == self._queue.leases)
                     await self._go_on()
@@ -119,7 +119,7 @@ class QueueRepair:
 
 
 async def _ahead(pages: AsyncIterator[Page]) -> AsyncGenerator[Page, None]:
-    """Fetches a page from Postgres while the one before is written to Redis."""
+    """Fetches a page while the one before is worked on."""
 
     async def fetch() -> Page | None:
         return await anext(pages, None)
