@@ -28,6 +28,7 @@ from muster_local.process_node.images import worker_environment
 from muster_local.process_node.isolation import find_isolation
 from muster_local.process_node.supervisor.launch import Isolation
 from muster_local.stores.finding import find_postgres, find_redis
+from muster_local.stores.homes import abandoned_homes
 from muster_local.worker import what_training_lacks
 
 _NEEDED_MEMORY_BYTES = 2 * 1024**3
@@ -158,6 +159,10 @@ def _stores() -> list[Finding]:
             findings.append(Finding(store, Verdict.GOOD, f"version {program.version} {origin}, {program.path}"))
         except LocalError as error:
             findings.append(Finding(store, Verdict.WARNING, "neither found nor embedded", str(error)))
+    abandoned = " ".join(map(str, abandoned_homes()))
+    if abandoned:
+        detail = f"their state folders are gone: {abandoned}"
+        findings.append(Finding("databases", Verdict.WARNING, detail, f"remove them: rm -r {abandoned}"))
     return findings
 
 

@@ -116,6 +116,8 @@ class Startup:
         component = component_of(name)
         if not is_available(component):
             raise LocalError(f"{name} is not part of this installation")
+        if component in STORES and self._instance.options.store_url(component):
+            raise LocalError(f"{name} is run by somebody else: its address was given to `muster local up`")
         if component in SERVICES and not self._layout.kubeconfig(component).exists():
             self._mint_credentials(component)
         if component is Component.WEBHOOK and not self._instance.options.wants(component):

@@ -19,6 +19,7 @@ BASE = Path("/var/lib/muster")
 _OWNER = "owner"
 _DATA = "postgres"
 _HOME_PREFIX = "home-"
+_NOT_NEEDED = shutil.ignore_patterns("include")
 
 
 def postgres_home(folder: Path, account: Account | None, base: Path = BASE) -> Path:
@@ -36,7 +37,6 @@ def postgres_home(folder: Path, account: Account | None, base: Path = BASE) -> P
         return Path(pointer.read_text())
     _make_base(base)
     with FileLock(base / "lock", mode=0o600):
-        _forget_abandoned(base)
         home = base / f"{_HOME_PREFIX}{secrets.token_hex(6)}"
         home.mkdir(mode=0o711)
         home.chmod(0o711)
@@ -67,15 +67,30 @@ def reachable_program(program: StoreProgram, account: Account | None, base: Path
     if not program.embedded:
         raise LocalError(f"{account.name} may not run {program.path}: a folder above it is closed to others")
     _make_base(base)
+    install = program.path.parent.parent
+    package = install.parent
     copy = base / f"postgres-{program.version}-{program.path.stat().st_mtime_ns}"
     with FileLock(base / "lock", mode=0o600):
         if not copy.exists():
             unfinished = base / f".{copy.name}"
             shutil.rmtree(unfinished, ignore_errors=True)
-            shutil.copytree(program.path.parent.parent, unfinished, ignore=shutil.ignore_patterns("include"))
-            unfinished.chmod(0o755)
+            # Programs of wheels look for their libraries in a folder beside the package.
+            libraries = package.with_name(f"{package.name}.libs")
+            if libraries.is_dir():
+                shutil.copytree(libraries, unfinished / libraries.name)
+            shutil.copytree(install, unfinished / package.name / install.name, ignore=_NOT_NEEDED)
+            _open_up(unfinished)
             unfinished.rename(copy)
-    return copy / "bin" / program.path.name
+    return copy / package.name / install.name / "bin" / program.path.name
+
+
+def _open_up(copied: Path) -> None:
+    """Lets everybody read what we have copied, whatever the modes of its source and our umask."""
+    for path in (copied, *copied.rglob("*")):
+        if path.is_dir():
+            path.chmod(0o755)
+        elif not path.is_symlink():
+            path.chmod(path.stat().st_mode | (0o055 if os.access(path, os.X_OK) else 0o044))
 
 
 def _make_base(base: Path) -> None:
@@ -87,12 +102,11 @@ def _make_base(base: Path) -> None:
         raise LocalError(f"root cannot keep Postgres' data in {base}: it cannot be made, or others cannot enter it")
 
 
-def _forget_abandoned(base: Path) -> None:
-    """Removes the data of instances whose state folder is gone."""
-    for home in base.glob(f"{_HOME_PREFIX}*"):
-        owner = home / _OWNER
-        if owner.exists() and not (Path(owner.read_text()) / POINTER).exists():
-            shutil.rmtree(home, ignore_errors=True)
+def abandoned_homes(base: Path = BASE) -> list[Path]:
+    """Data whose state folder is gone. It is only told: that folder may lie on a disk that is merely away."""
+    owners = [home / _OWNER for home in sorted(base.glob(f"{_HOME_PREFIX}*"))]
+    readable = [owner for owner in owners if os.access(owner, os.R_OK)]
+    return [owner.parent for owner in readable if not (Path(owner.read_text()) / POINTER).exists()]
 
 
 def _belongs_to(home: Path, folder: Path) -> bool:

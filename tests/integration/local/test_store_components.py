@@ -14,9 +14,10 @@ from redis.exceptions import RedisError
 
 from muster_local import instance as records
 from muster_local.cluster import Cluster
+from muster_local.components import STORES
 from muster_local.errors import LocalError
 from muster_local.layout import cache_dir
-from muster_local.options import ClusterOptions
+from muster_local.options import ClusterOptions, with_changes
 from muster_local.ports import claim_block
 from muster_local.stores.finding import find_postgres, find_redis
 
@@ -82,6 +83,16 @@ def test_a_paused_postgres_does_nothing_at_all(cluster: Cluster) -> None:
     cluster.stop("postgres")
     assert not any(member.is_running() for member in members[1:])
     assert "database system is shut down" in cluster.log_path("postgres").read_text()
+
+
+def test_a_store_of_somebody_else_is_not_started(cluster: Cluster) -> None:
+    instance = records.load(cluster.layout)
+    instance.options = with_changes(instance.options, {"redis_url": "redis://:hush@elsewhere"})
+    records.save(cluster.layout, instance)
+    with pytest.raises(LocalError, match="somebody else"):
+        cluster.start("redis")
+    assert "hush" not in str(cluster.status())
+    assert [part.name for part in cluster.status().components if part.name in STORES] == ["postgres"]
 
 
 def test_addresses_are_kept_from_others_and_removed_at_the_end(cluster: Cluster) -> None:

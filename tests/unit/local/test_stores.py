@@ -12,7 +12,7 @@ from muster_local.errors import BinariesMissingError, LocalError
 from muster_local.stores import accounts, finding, homes
 from muster_local.stores.accounts import Account, is_open_to_all, unprivileged_account
 from muster_local.stores.finding import StoreProgram, find_postgres, find_redis, parse_version, postgres_programs
-from muster_local.stores.homes import POINTER, postgres_home, reachable_program, remove_postgres_home
+from muster_local.stores.homes import POINTER, abandoned_homes, postgres_home, reachable_program, remove_postgres_home
 from muster_local.stores.redis_server import redis_configuration
 from muster_local.stores.urls import StoreAddress, password_of, read_url, write_url
 
@@ -163,14 +163,16 @@ def test_root_keeps_the_data_where_the_account_gets_at_it(tmp_path: Path, base: 
     assert not (folder / POINTER).exists()
 
 
-def test_data_whose_state_folder_is_gone_is_forgotten_and_no_other(tmp_path: Path, base: Path) -> None:
+def test_data_whose_state_folder_is_gone_is_told_and_kept(tmp_path: Path, base: Path) -> None:
+    assert abandoned_homes(base) == []
     kept = postgres_home(state(tmp_path, "kept"), NOBODY, base)
     gone = postgres_home(state(tmp_path, "gone"), NOBODY, base)
     (tmp_path / "gone" / POINTER).unlink()
-    foreign = base / "home-foreign"
-    foreign.mkdir()
+    (base / "home-foreign").mkdir()
     postgres_home(state(tmp_path, "new"), NOBODY, base)
-    assert (kept.exists(), gone.exists(), foreign.exists()) == (True, False, True)
+    assert abandoned_homes(base) == [gone.parent]
+    assert kept.exists()
+    assert gone.exists()
 
 
 def test_a_pointer_to_somebody_elses_data_removes_nothing(tmp_path: Path, base: Path) -> None:
@@ -190,6 +192,7 @@ def test_a_folder_that_others_cannot_enter_is_never_opened(tmp_path: Path, base:
 
 def test_a_program_of_a_closed_wheel_is_copied_once(tmp_path: Path, base: Path) -> None:
     install = tmp_path / "wheel" / "pginstall"
+    (tmp_path / "wheel.libs").mkdir(mode=0o700)
     found = StoreProgram(program(install / "bin", "postgres", ""), 18, embedded=True)
     assert reachable_program(found, None, base) == found.path
     (tmp_path / "wheel" / "pginstall" / "bin").chmod(0o700)
@@ -197,6 +200,9 @@ def test_a_program_of_a_closed_wheel_is_copied_once(tmp_path: Path, base: Path) 
     copy = reachable_program(found, NOBODY, base)
     assert copy.is_relative_to(base)
     assert copy.read_text() == found.path.read_text()
+    assert {stat.S_IMODE(path.stat().st_mode) for path in (copy, copy.parent)} == {0o755}
+    assert (copy.parents[3] / "wheel.libs").is_dir()
+    assert stat.S_IMODE(found.path.stat().st_mode) == 0o700
     assert reachable_program(found, NOBODY, base) == copy
     with pytest.raises(LocalError, match="may not run"):
         reachable_program(StoreProgram(found.path, 18, embedded=False), NOBODY, base)
