@@ -64,10 +64,13 @@ def spawn(
 def _await_becoming(record: ProcessRecord) -> None:
     """Returns once the prefix has become the command, or has failed to."""
     deadline = time.monotonic() + _BECOMING_SECONDS
-    while not is_running(record) and time.monotonic() < deadline:
-        if not psutil.pid_exists(record.pid):
-            return
-        time.sleep(_POLL_SECONDS)
+    try:
+        process = psutil.Process(record.pid)
+        while process.cmdline()[1:] != record.command[1:] and time.monotonic() < deadline:
+            time.sleep(_POLL_SECONDS)
+    except psutil.Error:
+        # Whoever waits for it to be ready finds that it has ended, and reads why in its log.
+        return
 
 
 def _raise_file_limit() -> None:

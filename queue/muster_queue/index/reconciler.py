@@ -60,6 +60,10 @@ class Reconciler:
         """Whether all of it is in doubt: one question, however many queues there are."""
         return doubt_of(await examine(self._calls, WHOLE))
 
+    def drifts(self) -> dict[QueueKey, Drift]:
+        """How far each queue was from Postgres when it was last looked at, for metrics."""
+        return {queue: looks[-1] for queue, looks in self._looks.items() if looks}
+
     async def round(self) -> list[Repair]:
         """Looks at every queue, repairs those in doubt, and tells what was done."""
         examination = await examine(self._calls, WHOLE)
@@ -71,7 +75,7 @@ class Reconciler:
             repair = await self._look(told, mine)
             if repair is not None:
                 repairs.append(repair)
-                log.info("index repaired", **msgspec.to_builtins(repair) | {"queue": str(repair.queue)})
+                _tell(repair)
         self._looks = {queue: looks for queue, looks in self._looks.items() if queue in seen}
         if mine and all(repair.complete for repair in repairs):
             await _end(whole)
@@ -110,6 +114,14 @@ class Reconciler:
         except RebuildLost:
             return Repair(queue, doubt, problem="the store lost data meanwhile", **msgspec.structs.asdict(work.counts))
         return Repair(queue, doubt, complete=True, **msgspec.structs.asdict(work.counts))
+
+
+def _tell(repair: Repair) -> None:
+    fields = msgspec.to_builtins(repair) | {"queue": str(repair.queue)}
+    if repair.complete:
+        log.info("index repaired", **fields)
+    else:
+        log.warning("index not repaired yet", **fields)
 
 
 async def _end(whole: Rebuild) -> None:

@@ -91,6 +91,7 @@ async def test_jobs_that_are_missing_are_noticed_by_their_number(
     server.ask("ZPOPMIN", QUEUE.waiting, 3)
     server.ask("ZREM", QUEUE.leases, "held-1")
     assert await reconciler.round() == []
+    assert (reconciler.drifts()[QUEUE].waiting, reconciler.drifts()[QUEUE].leased) == (-3, -1)
     [repair] = await reconciler.round()
     assert (repair.doubt, repair.added, repair.restored) == (Doubt.DRIFTED, 3, 1)
     await assert_right(index, truth)
@@ -136,8 +137,8 @@ async def test_a_loss_during_a_rebuild_begins_it_anew(own_server: RedisServer, t
 async def test_a_restart_is_noticed(own_server: RedisServer, truth: WrittenTruth, forget: bool) -> None:
     calls = Calls.to(IndexSettings(url=SecretStr(own_server.url), call_timeout=20))
     reconciler = Reconciler(calls, truth)
+    own_server.ask("CONFIG", "SET", "appendfsync", "always")
     await reconciler.round()
-    own_server.ask("WAITAOF" if not forget else "ECHO", *((1, 0, 5000) if not forget else ("nothing",)))
     own_server.kill()
     if forget:
         own_server.forget()
