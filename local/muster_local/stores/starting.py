@@ -17,6 +17,7 @@ _PREPARE: dict[str, Callable[[Path, int], PreparedStore]] = {"postgres": prepare
 
 def start_store(store: str, folder: Path, port: int, log: Path) -> ProcessRecord:
     """Makes what the store needs in the folder and starts it; whether it answers is asked separately."""
+    folder.mkdir(mode=0o700, exist_ok=True)
     prepared = _PREPARE[store](folder, port)
     prefix = prepared.account.prefix(prepared.folder) if prepared.account else ()
     record = spawn(prepared.command, prepared.environment, log, prefix=prefix)

@@ -14,6 +14,9 @@ from muster_queue.index.lua import script
 
 Argument = str | int | float
 
+_PASSING = ("READONLY", "LOADING", "MASTERDOWN", "BUSY", "CLUSTERDOWN", "UNKILLABLE", "NOREPLICAS", "MISCONF")
+"""First words of errors that pass without anybody changing a call: starting, failing over, disk full."""
+
 
 class Calls:
     """Every call of the index goes through here."""
@@ -69,6 +72,6 @@ def _by_wording(text: str) -> IndexFailure:
     """Errors that scripts pass on lose their class; the server's own first word remains."""
     if "OOM " in text:
         return IndexFull(text)
-    if any(word in text for word in ("READONLY ", "LOADING ", "MASTERDOWN ", "BUSY ", "CLUSTERDOWN ", "UNKILLABLE ")):
+    if any(f"{word} " in text for word in _PASSING):
         return IndexAway(text)
     return IndexMisused(text)
