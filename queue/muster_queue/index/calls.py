@@ -35,7 +35,7 @@ class Calls:
         try:
             async with asyncio.timeout(self._timeout):
                 return await self._run(operation, keys, arguments)
-        except (exceptions.RedisError, OSError, TimeoutError) as error:
+        except (exceptions.RedisError, exceptions.RedisClusterException, OSError, TimeoutError) as error:
             raise _translated(operation, error) from error
 
     async def _run(self, operation: str, keys: Sequence[str], arguments: Sequence[Argument]) -> Any:
@@ -52,7 +52,7 @@ class Calls:
 
 
 def _translated(operation: str, error: Exception) -> IndexFailure:
-    text = f"{operation}: {error or type(error).__name__}"
+    text = f"{operation}: {str(error) or type(error).__name__}"
     if isinstance(error, exceptions.OutOfMemoryError):
         return IndexFull(text)
     passing = (
