@@ -8,7 +8,7 @@ from typing import Any, Self
 
 from redis import exceptions
 
-from muster_queue.index.connection import Client, IndexSettings, connect
+from muster_queue.index.connection import Connected, IndexSettings, connect
 from muster_queue.index.errors import IndexAway, IndexFailure, IndexFull, IndexMisused
 from muster_queue.index.lua import script
 
@@ -21,8 +21,8 @@ _PASSING = ("READONLY", "LOADING", "MASTERDOWN", "BUSY", "CLUSTERDOWN", "UNKILLA
 class Calls:
     """Every call of the index goes through here."""
 
-    def __init__(self, client: Client, timeout: float) -> None:
-        self._client = client
+    def __init__(self, connected: Connected, timeout: float) -> None:
+        self._connected = connected
         self._timeout = timeout
 
     @classmethod
@@ -41,14 +41,14 @@ class Calls:
     async def _run(self, operation: str, keys: Sequence[str], arguments: Sequence[Argument]) -> Any:
         called = script(operation)
         try:
-            return await self._client.execute_command("EVALSHA", called.digest, len(keys), *keys, *arguments)
+            return await self._connected.client.execute_command("EVALSHA", called.digest, len(keys), *keys, *arguments)
         except exceptions.NoScriptError:
             # Restarted, failed over, or another node of the cluster: EVAL runs it and teaches it in one go.
-            return await self._client.execute_command("EVAL", called.source, len(keys), *keys, *arguments)
+            return await self._connected.client.execute_command("EVAL", called.source, len(keys), *keys, *arguments)
 
     async def close(self) -> None:
         """Gives the connections back."""
-        await self._client.aclose()
+        await self._connected.close()
 
 
 def _translated(operation: str, error: Exception) -> IndexFailure:

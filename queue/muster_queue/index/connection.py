@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
@@ -47,21 +48,34 @@ class IndexSettings(BaseSettings):
     """At most so many at once (of a cluster: to each node); further calls wait for one."""
 
 
-def connect(settings: IndexSettings) -> Client:
+@dataclass(frozen=True)
+class Connected:
+    """A client, and what it asks where the server is."""
+
+    client: Client
+    sentinels: tuple[Redis, ...] = ()
+
+    async def close(self) -> None:
+        """Gives all connections back."""
+        for client in (self.client, *self.sentinels):
+            await client.aclose()
+
+
+def connect(settings: IndexSettings) -> Connected:
     """A client that connects at its first call and again whenever it has to."""
     url = settings.url.get_secret_value()
     if settings.mode is RedisMode.CLUSTER:
         options = _options(settings) | {"max_connections": settings.connections}
-        return RedisCluster.from_url(url, **options)
+        return Connected(RedisCluster.from_url(url, **options))
     if settings.mode is RedisMode.SENTINEL:
         return _behind_sentinels(settings, url)
     pool = BlockingConnectionPool.from_url(
         url, max_connections=settings.connections, timeout=settings.call_timeout, **_options(settings)
     )
-    return Redis.from_pool(pool)
+    return Connected(Redis.from_pool(pool))
 
 
-def _behind_sentinels(settings: IndexSettings, url: str) -> Client:
+def _behind_sentinels(settings: IndexSettings, url: str) -> Connected:
     if not settings.sentinels:
         raise ValueError('MUSTER_REDIS_SENTINELS: name at least one, as [["host", 26379]]')
     given = BlockingConnectionPool.from_url(url).connection_kwargs
@@ -72,7 +86,7 @@ def _behind_sentinels(settings: IndexSettings, url: str) -> Client:
     master: Client = sentinel.master_for(
         settings.service, max_connections=settings.connections, **own, **_options(settings)
     )
-    return master
+    return Connected(master, tuple(sentinel.sentinels))
 
 
 def _options(settings: IndexSettings) -> dict[str, Any]:

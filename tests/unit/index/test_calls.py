@@ -8,6 +8,7 @@ import pytest
 from redis import exceptions
 
 from muster_queue.index.calls import Calls
+from muster_queue.index.connection import Connected
 from muster_queue.index.errors import IndexAway, IndexFailure, IndexFull, IndexMisused
 from muster_queue.index.lua import script
 
@@ -51,7 +52,7 @@ class ScriptedClient:
 )
 async def test_every_failure_is_one_of_three(error: Exception, expected: type[IndexFailure]) -> None:
     with pytest.raises(IndexFailure) as caught:
-        await Calls(ScriptedClient(error), 1.0).run("take", ("key",), (1,))
+        await Calls(Connected(ScriptedClient(error)), 1.0).run("take", ("key",), (1,))
     assert type(caught.value) is expected
     assert str(caught.value).startswith("take: ")
     assert caught.value.__cause__ is error
@@ -59,7 +60,7 @@ async def test_every_failure_is_one_of_three(error: Exception, expected: type[In
 
 async def test_a_script_is_sent_whole_only_where_it_is_not_known() -> None:
     client = ScriptedClient(7, exceptions.NoScriptError("NOSCRIPT"), 8)
-    calls = Calls(client, 1.0)
+    calls = Calls(Connected(client), 1.0)
     assert [await calls.run("take", ("key",), (1, 2)) for _ in range(2)] == [7, 8]
     known = ("EVALSHA", script("take").digest, 1, "key", 1, 2)
     assert client.asked == [known, known, ("EVAL", script("take").source, 1, "key", 1, 2)]
@@ -71,4 +72,4 @@ async def test_a_call_that_hangs_is_given_up() -> None:
             return await asyncio.Event().wait()
 
     with pytest.raises(IndexAway, match="take: TimeoutError"):
-        await Calls(HangingClient(), 0.001).run("take", (), ())
+        await Calls(Connected(HangingClient()), 0.001).run("take", (), ())
