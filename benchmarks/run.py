@@ -10,6 +10,7 @@ HERE = Path(__file__).parent
 
 QUICK = (
     ("planner.py",),
+    ("index.py", "--jobs", "200000"),
     ("extender.py",),
     ("extender.py", "--pinned"),
     ("admission.py",),
@@ -17,6 +18,7 @@ QUICK = (
 )
 FULL = (
     ("planner.py",),
+    ("index.py",),
     ("extender.py",),
     ("extender.py", "--pinned"),
     ("admission.py",),

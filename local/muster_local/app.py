@@ -94,6 +94,18 @@ def up(
     images: Annotated[
         Path | None, typer.Option(help="YAML file that maps image names to environments for process nodes.")
     ] = None,
+    stores: Annotated[
+        bool | None,
+        typer.Option(
+            help="With Postgres and Redis, kept in the state folder (default: --no-stores).", show_default=False
+        ),
+    ] = None,
+    postgres_url: Annotated[
+        str | None, typer.Option(envvar="MUSTER_POSTGRES_URL", help="A Postgres to use instead of our own.")
+    ] = None,
+    redis_url: Annotated[
+        str | None, typer.Option(envvar="MUSTER_REDIS_URL", help="A Redis to use instead of our own.")
+    ] = None,
     bare: Annotated[
         bool | None,
         typer.Option(help="Nobody reports pods as running, for benchmarks of binding.", show_default=False),
@@ -115,6 +127,9 @@ def up(
         racks=racks,
         muster=muster,
         without=without,
+        stores=stores,
+        postgres_url=postgres_url,
+        redis_url=redis_url,
         bare=bare,
         process_nodes=process_nodes,
         process_gpus=process_gpus,

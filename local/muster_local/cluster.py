@@ -16,7 +16,7 @@ from muster_local import instance as records
 from muster_local import nodes
 from muster_local.api_client import ApiClient
 from muster_local.binaries import find_binaries
-from muster_local.components import START_ORDER, STOP_ORDER, Component, component_of
+from muster_local.components import START_ORDER, STOP_WAVES, Component, component_of
 from muster_local.errors import InstanceMissingError, LocalError
 from muster_local.instance import Instance, state_layout
 from muster_local.launcher import runs
@@ -37,6 +37,8 @@ from muster_local.progress import Progress
 from muster_local.readiness import log_tail
 from muster_local.startup import Startup
 from muster_local.status import ClusterStatus, read_status
+from muster_local.stores.homes import remove_postgres_home
+from muster_local.stores.urls import read_url
 
 _GRACE_SECONDS = 5.0
 
@@ -116,6 +118,7 @@ class Cluster:
             if purge:
                 release_block(instance.first_port, self.layout.root, cache_dir() / "ports")
         if purge:
+            remove_postgres_home(self.layout.stores)
             self.layout.remove()
 
     def close(self) -> None:
@@ -201,6 +204,13 @@ class Cluster:
         """Where a component answers."""
         return self._instance().url(name)
 
+    def store_url(self, name: str) -> str:
+        """Where postgres or redis answers, with the password."""
+        url = read_url(self.layout.stores, name)
+        if url is None:
+            raise LocalError(f"no {name} here; start with `muster local up --stores`")
+        return url
+
     def status(self) -> ClusterStatus:
         """Which components run and how many nodes there are."""
         return read_status(self.layout, self._instance())
@@ -279,9 +289,5 @@ class Cluster:
 
 
 def _stop_waves(instance: Instance) -> list[list[str]]:
-    """The recorded processes, those that use the API server before it, and etcd last."""
-    waves: list[list[str]] = [[], [], []]
-    for name in instance.processes:
-        position = STOP_ORDER.index(component_of(name))
-        waves[max(0, position - (len(STOP_ORDER) - 3))].append(name)
-    return waves
+    """The recorded processes, those that use others before these, and etcd last."""
+    return [[name for name in instance.processes if component_of(name) in wave] for wave in STOP_WAVES]

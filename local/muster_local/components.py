@@ -9,6 +9,8 @@ from enum import StrEnum
 class Component(StrEnum):
     """One process; the value is its name everywhere: command line, log file, instance record."""
 
+    POSTGRES = "postgres"
+    REDIS = "redis"
     ETCD = "etcd"
     API_SERVER = "kube-apiserver"
     CONTROLLER_MANAGER = "kube-controller-manager"
@@ -21,12 +23,17 @@ class Component(StrEnum):
     """Any number of them: process-node-0, process-node-1 ..."""
 
 
+STORES = (Component.POSTGRES, Component.REDIS)
 FOUNDATION = (Component.ETCD, Component.API_SERVER)
 CLIENTS = (Component.CONTROLLER_MANAGER, Component.SCHEDULER, Component.KWOK)
 SERVICES = (Component.WEBHOOK, Component.EXTENDER, Component.CONTROLLER)
-START_ORDER = (*FOUNDATION, *CLIENTS, *SERVICES)
-# Clients of the API server leave before it does, so that their last writes and lease releases arrive.
-STOP_ORDER = (Component.PROCESS_NODE, *reversed(START_ORDER))
+START_ORDER = (*STORES, *FOUNDATION, *CLIENTS, *SERVICES)
+# Clients leave before what they talk to, so that their last writes and lease releases arrive.
+STOP_WAVES = (
+    (Component.PROCESS_NODE, *SERVICES, *CLIENTS),
+    (Component.API_SERVER, *STORES),
+    (Component.ETCD,),
+)
 
 # Offsets into the instance's block of ports.
 PORT_OFFSETS: dict[str, int] = {
@@ -40,12 +47,14 @@ PORT_OFFSETS: dict[str, int] = {
     Component.WEBHOOK: 7,
     Component.EXTENDER: 8,
     Component.CONTROLLER: 9,
+    Component.POSTGRES: 20,
+    Component.REDIS: 21,
 }
-FIRST_REPLICA_OFFSET = 10
-PORT_BLOCK_SIZE = 20
+REPLICA_OFFSETS = range(10, 20)
+PORT_BLOCK_SIZE = 24
 
 REPLICA_SEPARATOR = "@"
-MOST_PROCESS_NODES = PORT_BLOCK_SIZE - FIRST_REPLICA_OFFSET
+MOST_PROCESS_NODES = len(REPLICA_OFFSETS)
 
 _PROCESS_NODE = re.compile(rf"{Component.PROCESS_NODE}-(0|[1-9][0-9]*)")
 

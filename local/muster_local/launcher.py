@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 from muster_local.commands import LOOPBACK, SERVICE_MODULES, command_for, node_lease_seconds
 from muster_local.components import (
-    FIRST_REPLICA_OFFSET,
-    PORT_BLOCK_SIZE,
+    PORT_OFFSETS,
+    REPLICA_OFFSETS,
     SERVICES,
+    STORES,
     Component,
     component_of,
 )
@@ -20,7 +22,8 @@ from muster_local.instance import Instance
 from muster_local.layout import StateLayout
 from muster_local.pki import AUTHORITY
 from muster_local.processes import ProcessRecord, is_running, spawn
-from muster_local.readiness import await_ready, probe_for
+from muster_local.readiness import answers, await_ready, probe_for
+from muster_local.stores.starting import start_store, store_answers
 
 # A fault is injected into the process that a test names, never into whatever starts from its shell.
 _NOT_INHERITED = ("KUBECONFIG", "MUSTER_FAILPOINTS", "MUSTER_FAILPOINTS_LOG")
@@ -43,6 +46,10 @@ def launch(
 ) -> ProcessRecord:
     """Starts the process and records it; readiness is awaited separately, so that several start at once."""
     ensure_port(name, instance)
+    if component_of(name) in STORES:
+        record = start_store(name, layout.stores, instance.ports[name], layout.log(name))
+        instance.processes[str(name)] = record
+        return record
     environment = process_environment(name, instance, layout) | dict(overrides or {})
     record = spawn(command_for(name, instance, layout), environment, layout.log(name))
     instance.processes[str(name)] = record
@@ -52,7 +59,14 @@ def launch(
 def await_launched(name: str, instance: Instance, layout: StateLayout) -> None:
     """Returns once a launched process answers its readiness probe."""
     record = instance.processes[name]
-    await_ready(name, record, probe_for(name, instance, layout), layout.log(name))
+    await_ready(name, record, readiness_of(name, record, instance, layout), layout.log(name))
+
+
+def readiness_of(name: str, record: ProcessRecord, instance: Instance, layout: StateLayout) -> Callable[[], bool]:
+    """How to ask whether the process is ready."""
+    if component_of(name) in STORES:
+        return partial(store_answers, name, layout.stores, instance.ports[name], record.pid)
+    return partial(answers, probe_for(name, instance, layout))
 
 
 def runs(name: str, instance: Instance) -> bool:
@@ -65,7 +79,11 @@ def ensure_port(name: str, instance: Instance) -> None:
     """Gives a further replica a port of the instance's block."""
     if name in instance.ports:
         return
-    block = range(instance.first_port + FIRST_REPLICA_OFFSET, instance.first_port + PORT_BLOCK_SIZE)
+    if name in PORT_OFFSETS:
+        # The record is of a version that did not know this component.
+        instance.ports[name] = instance.first_port + PORT_OFFSETS[name]
+        return
+    block = [instance.first_port + offset for offset in REPLICA_OFFSETS]
     free = [port for port in block if port not in instance.ports.values()]
     if not free:
         raise LocalError(f"no port left for {name}: an instance has room for {len(block)} further replicas")

@@ -61,6 +61,10 @@ class StateLayout:
         return self.root / "kubeconfigs"
 
     @property
+    def stores(self) -> Path:
+        return self.root / "stores"
+
+    @property
     def process_nodes(self) -> Path:
         return self.root / "process-nodes"
 
@@ -81,7 +85,8 @@ class StateLayout:
 
     @property
     def folders(self) -> tuple[Path, ...]:
-        return (self.pki, self.etcd, self.logs, self.config, self.tokens, self.kubeconfigs, self.process_nodes)
+        settings = (self.pki, self.config, self.tokens, self.kubeconfigs)
+        return (*settings, self.etcd, self.stores, self.logs, self.process_nodes)
 
     def make(self) -> None:
         """Creates the folders, closed to other users since keys and tokens lie in them."""

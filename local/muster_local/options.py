@@ -8,9 +8,10 @@ from typing import Any
 import msgspec
 
 from muster_api.quantities import QuantityError, parse_quantity
-from muster_local.components import MOST_PROCESS_NODES, SERVICES, Component, process_node_name
+from muster_local.components import MOST_PROCESS_NODES, SERVICES, STORES, Component, process_node_name
 from muster_local.errors import LocalError
 from muster_local.process_node.images import read_table
+from muster_local.stores.urls import check_url
 
 SIMULATED_GRACE_SECONDS = 300
 PROCESS_GRACE_SECONDS = 40
@@ -41,6 +42,10 @@ class ClusterOptions(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
     images: str = ""
     # Seconds without a sign of life after which a node is NotReady; 0 for what suits the kinds of nodes there are.
     node_grace_seconds: int = 0
+    # With Postgres and Redis, which the api needs: our own, or those at the given addresses (passwords included).
+    stores: bool = False
+    postgres_url: str = ""
+    redis_url: str = ""
     # Makes the pauses between restarts of a container on process nodes shorter, for tests.
     backoff_scale: float = 1.0
 
@@ -48,7 +53,13 @@ class ClusterOptions(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
         """Whether this instance runs the component at all."""
         if component in SERVICES and not self.muster:
             return False
+        if component in STORES and (not self.stores or self.store_url(component)):
+            return False
         return component not in self.without
+
+    def store_url(self, store: Component) -> str:
+        """The address of a store that somebody else runs."""
+        return {Component.POSTGRES: self.postgres_url, Component.REDIS: self.redis_url}[store]
 
     @property
     def process_node_names(self) -> list[str]:
@@ -84,6 +95,9 @@ def _check(options: ClusterOptions) -> None:
         raise LocalError("the number of nodes and of GPUs cannot be negative")
     if options.zones < 1 or options.racks < 1 or options.pods < 1:
         raise LocalError("zones, racks and pods per node must be at least 1")
+    for store in STORES:
+        if options.store_url(store):
+            check_url(store, options.store_url(store))
     _check_process_nodes(options)
 
 

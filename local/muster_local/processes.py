@@ -14,6 +14,7 @@ import psutil
 
 _START_TOLERANCE_SECONDS = 2.0
 _POLL_SECONDS = 0.02
+_BECOMING_SECONDS = 10.0
 _OPEN_FILES = 65_536
 
 
@@ -23,10 +24,19 @@ class ProcessRecord(msgspec.Struct, frozen=True, rename="camel"):
     pid: int
     started: float
     command: list[str]
+    polite_signal: int = signal.SIGTERM
+    """What ends it in good order."""
+    children_apart: bool = False
+    """Its children make sessions of their own and belong to it all the same."""
 
 
-def spawn(command: Sequence[str], environment: Mapping[str, str], log: Path) -> ProcessRecord:
-    """Starts a process in a session of its own, its output appended to a log; it outlives its starter."""
+def spawn(
+    command: Sequence[str], environment: Mapping[str, str], log: Path, *, prefix: Sequence[str] = ()
+) -> ProcessRecord:
+    """Starts a process in a session of its own, its output appended to a log; it outlives its starter.
+
+    `prefix` is a program that changes something about itself and then becomes the command.
+    """
     _raise_file_limit()
     append = os.O_WRONLY | os.O_CREAT | os.O_APPEND
     actions = [
@@ -34,9 +44,10 @@ def spawn(command: Sequence[str], environment: Mapping[str, str], log: Path) -> 
         (os.POSIX_SPAWN_OPEN, 1, str(log), append, 0o600),
         (os.POSIX_SPAWN_DUP2, 1, 2),
     ]
+    argv = [*prefix, *command]
     pid = os.posix_spawn(
-        command[0],
-        list(command),
+        argv[0],
+        argv,
         dict(environment),
         file_actions=actions,
         setsid=True,
@@ -44,7 +55,22 @@ def spawn(command: Sequence[str], environment: Mapping[str, str], log: Path) -> 
         setsigdef=[signal.SIGPIPE],
         setsigmask=[],
     )
-    return ProcessRecord(pid, _start_time(pid), list(command))
+    record = ProcessRecord(pid, _start_time(pid), list(command))
+    if prefix:
+        _await_becoming(record)
+    return record
+
+
+def _await_becoming(record: ProcessRecord) -> None:
+    """Returns once the prefix has become the command, or has failed to."""
+    deadline = time.monotonic() + _BECOMING_SECONDS
+    try:
+        process = psutil.Process(record.pid)
+        while process.cmdline()[1:] != record.command[1:] and time.monotonic() < deadline:
+            time.sleep(_POLL_SECONDS)
+    except psutil.Error:
+        # Whoever waits for it to be ready finds that it has ended, and reads why in its log.
+        return
 
 
 def _raise_file_limit() -> None:
@@ -79,7 +105,7 @@ def _identify(record: ProcessRecord) -> psutil.Process | None:
             raise psutil.ZombieProcess(record.pid)
         return process if _same_program(process.cmdline(), record.command) else None
     except psutil.ZombieProcess:
-        _reap(record.pid)
+        reap(record.pid)
         return None
     except psutil.Error:
         return None
@@ -90,7 +116,8 @@ def _same_program(actual: list[str], recorded: list[str]) -> bool:
     return not actual or actual[1:] == recorded[1:]
 
 
-def _reap(pid: int) -> None:
+def reap(pid: int) -> None:
+    """Takes note of the end of a child, which is a zombie until then."""
     try:
         os.waitpid(pid, os.WNOHANG)
     except ChildProcessError:
@@ -113,6 +140,9 @@ def send_signal_to_all(record: ProcessRecord, number: signal.Signals) -> bool:
     """Signals the process and its children, which share the session that it was started in."""
     if _identify(record) is None:
         return False
+    if record.children_apart:
+        # The parent first: it must not answer for children that it sees fall.
+        return any([_signalled(member, number) for member in family(record)])
     try:
         os.killpg(record.pid, number)
     except ProcessLookupError:
@@ -120,16 +150,26 @@ def send_signal_to_all(record: ProcessRecord, number: signal.Signals) -> bool:
     return True
 
 
+def _signalled(process: psutil.Process, number: signal.Signals) -> bool:
+    try:
+        process.send_signal(number)
+    except psutil.NoSuchProcess:
+        return False
+    return True
+
+
 def family(record: ProcessRecord) -> list[psutil.Process]:
     """The process and its children, the one that does the work last; nothing when it no longer runs.
 
-    Children with a session of their own are not counted: a process node's containers live on without it.
+    Children with a session of their own are counted only where the record says so: a process node's containers live on
+    without it.
     """
     process = _identify(record)
     if process is None:
         return []
     try:
-        return [process, *(child for child in process.children(recursive=True) if _session(child) == record.pid)]
+        children = process.children(recursive=True)
+        return [process, *(child for child in children if record.children_apart or _session(child) == record.pid)]
     except psutil.NoSuchProcess:
         return []
 
@@ -161,8 +201,8 @@ def end(records: Iterable[ProcessRecord], grace_seconds: float) -> None:
     """Ends processes together: politely, then for sure."""
     remaining = [record for record in records if is_running(record)]
     for record in remaining:
-        send_signal(record, signal.SIGTERM)
-        # A stopped process would sleep through its SIGTERM.
+        send_signal(record, signal.Signals(record.polite_signal))
+        # A stopped process would sleep through it.
         send_signal_to_all(record, signal.SIGCONT)
     remaining = _await_end(remaining, grace_seconds)
     for record in remaining:

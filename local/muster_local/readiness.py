@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import ssl
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -81,10 +82,12 @@ def _tls_context(probe: Probe) -> ssl.SSLContext:
     return context
 
 
-def await_ready(name: str, record: ProcessRecord, probe: Probe, log: Path, seconds: float = READY_SECONDS) -> None:
+def await_ready(
+    name: str, record: ProcessRecord, is_ready: Callable[[], bool], log: Path, seconds: float = READY_SECONDS
+) -> None:
     """Returns once the process is ready; raises as soon as it has ended, or when it takes too long."""
     deadline = time.monotonic() + seconds
-    while not answers(probe):
+    while not is_ready():
         if not is_running(record):
             raise ComponentFailedError(f"{name} ended while starting\n{log_tail(log)}")
         if time.monotonic() > deadline:

@@ -9,7 +9,7 @@ import yaml
 from muster_local import bootstrap, nodes
 from muster_local import instance as records
 from muster_local.api_client import ApiClient
-from muster_local.components import CLIENTS, FOUNDATION, SERVICES, Component, component_of, is_process_node
+from muster_local.components import CLIENTS, FOUNDATION, SERVICES, STORES, Component, component_of, is_process_node
 from muster_local.credentials import ADMIN, ensure_static_tokens, write_certificate_kubeconfig
 from muster_local.errors import LocalError
 from muster_local.instance import Instance
@@ -21,6 +21,7 @@ from muster_local.pki import ensure_node_certificates, ensure_pki, node_client
 from muster_local.progress import Progress
 from muster_local.scheduler_config import local_scheduler_config
 from muster_local.secure_files import write_private
+from muster_local.stores.urls import write_url
 from muster_local.webhooks import await_trust, install_webhooks
 
 Overrides = Mapping[str, Mapping[str, str]]
@@ -37,12 +38,20 @@ class Startup:
     def run(self, overrides: Overrides) -> None:
         """Brings up everything that the options ask for and that does not run yet."""
         self._write_configuration()
+        self._start_stores(overrides)
         self._step("etcd and kube-apiserver", FOUNDATION, overrides)
         client = ApiClient.from_kubeconfig(self._layout.kubeconfig(ADMIN))
         try:
             self._populate(client, overrides)
         finally:
             client.close()
+
+    def _start_stores(self, overrides: Overrides) -> None:
+        options = self._instance.options
+        for store in STORES:
+            if options.stores and options.store_url(store):
+                write_url(self._layout.stores, store, options.store_url(store))
+        self._step("postgres and redis", STORES, overrides)
 
     def _populate(self, client: ApiClient, overrides: Overrides) -> None:
         bootstrap.apply_local_rbac(client)
@@ -107,6 +116,8 @@ class Startup:
         component = component_of(name)
         if not is_available(component):
             raise LocalError(f"{name} is not part of this installation")
+        if component in STORES and self._instance.options.store_url(component):
+            raise LocalError(f"{name} is run by somebody else: its address was given to `muster local up`")
         if component in SERVICES and not self._layout.kubeconfig(component).exists():
             self._mint_credentials(component)
         if component is Component.WEBHOOK and not self._instance.options.wants(component):

@@ -9,7 +9,7 @@ import pytest
 
 from muster_local.binaries import PROGRAMS
 from muster_local.commands import command_for
-from muster_local.components import START_ORDER, component_of
+from muster_local.components import START_ORDER, STORES, component_of
 from muster_local.errors import LocalError
 from muster_local.instance import Instance, new_instance
 from muster_local.launcher import ensure_port, process_environment
@@ -27,7 +27,7 @@ def instance() -> Instance:
 
 
 def test_every_component_has_a_command(instance: Instance) -> None:
-    commands = {str(name): command_for(name, instance, LAYOUT) for name in START_ORDER}
+    commands = {str(name): command_for(name, instance, LAYOUT) for name in START_ORDER if name not in STORES}
     assert commands["controller"] == [sys.executable, "-m", "muster_queue", "controller"]
     assert commands["etcd"][0] == "/bin/etcd"
     assert len({port for port in instance.ports.values()}) == len(instance.ports)
@@ -71,7 +71,29 @@ def test_options_are_checked_with_what_would_be_accepted() -> None:
 
 def test_the_stock_scheduler_runs_without_our_services() -> None:
     options = with_changes(ClusterOptions(), {"muster": False})
-    assert [name for name in START_ORDER if not options.wants(name)] == ["webhook", "extender", "controller"]
+    left_out = [name for name in START_ORDER if not options.wants(name) and name not in STORES]
+    assert left_out == ["webhook", "extender", "controller"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, []),
+        ({"stores": True}, ["postgres", "redis"]),
+        ({"stores": True, "redis_url": "rediss://elsewhere"}, ["postgres"]),
+        ({"stores": True, "without": ["postgres"]}, ["redis"]),
+    ],
+)
+def test_stores_run_when_asked_for_and_not_elsewhere(changes: dict[str, object], expected: list[str]) -> None:
+    options = with_changes(ClusterOptions(), changes)
+    assert [name for name in STORES if options.wants(name)] == expected
+
+
+@pytest.mark.parametrize("url", ["mysql://muster:hush@host/db", "hush", "http://[hush"])
+def test_an_address_that_is_none_is_refused_without_being_told(url: str) -> None:
+    with pytest.raises(LocalError, match="postgresql://") as caught:
+        with_changes(ClusterOptions(), {"postgres_url": url})
+    assert "hush" not in str(caught.value)
 
 
 def test_process_nodes_are_components_with_numbers(instance: Instance) -> None:

@@ -12,7 +12,17 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from muster_local.processes import ProcessRecord, end, is_running, send_signal, spawn
+from bones.pids import lives
+from muster_local.processes import (
+    ProcessRecord,
+    await_gone,
+    end,
+    family,
+    is_running,
+    send_signal,
+    send_signal_to_all,
+    spawn,
+)
 
 SLEEPER = "import time\nprint('up', flush=True)\ntime.sleep(60)"
 STUBBORN = f"import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n{SLEEPER}"
@@ -76,3 +86,42 @@ def test_a_dead_child_is_reaped(started: ProcessRecord) -> None:
         time.sleep(0.01)
     with pytest.raises(ProcessLookupError):
         os.kill(started.pid, 0)
+
+
+def test_a_process_that_becomes_another_is_known_by_what_it_became(tmp_path: Path) -> None:
+    prefix = ["/usr/bin/env", "--chdir=/", "/usr/bin/env"]
+    command = [sys.executable, "-c", SLEEPER]
+    record = spawn(command, dict(os.environ), tmp_path / "log", prefix=prefix)
+    try:
+        assert record.command == command
+        assert is_running(record)
+    finally:
+        end([record], 0.0)
+
+
+def test_a_prefix_that_fails_leaves_a_process_that_does_not_run(tmp_path: Path) -> None:
+    record = spawn(["/nothing"], {}, tmp_path / "log", prefix=["/usr/bin/env", "--chdir=/no/such/folder"])
+    assert not is_running(record)
+
+
+def test_children_with_sessions_of_their_own_are_signalled_where_the_record_says_so(tmp_path: Path) -> None:
+    script = (
+        "import subprocess, sys\nsubprocess.Popen([sys.executable, '-c', sys.argv[1]], start_new_session=True).wait()"
+    )
+    log = tmp_path / "log"
+    record = spawn([sys.executable, "-c", script, SLEEPER], dict(os.environ), log)
+    while "up" not in log.read_text():
+        time.sleep(0.01)
+    assert len(family(record)) == 1
+    apart = msgspec.structs.replace(record, children_apart=True)
+    parent, child = family(apart)
+    assert send_signal_to_all(apart, signal.SIGKILL)
+    await_gone([parent, child], 10.0)
+    assert not lives(child.pid)
+
+
+def test_a_process_is_asked_to_end_by_the_signal_that_it_understands(tmp_path: Path) -> None:
+    wait = "try:\n    time.sleep(60)\nexcept KeyboardInterrupt:\n    print('bye')"
+    record = start(tmp_path, STUBBORN.replace("time.sleep(60)", wait))
+    end([msgspec.structs.replace(record, polite_signal=signal.SIGINT)], 10.0)
+    assert "bye" in (tmp_path / "log").read_text()
