@@ -1,4 +1,4 @@
-"""A PostgreSQL server of the tests' own, made by the system's binaries: durable, as an unprivileged user, easy to kill."""
+"""A PostgreSQL server of the tests' own, from the system's binaries: durable, unprivileged, easy to kill."""
 
 from __future__ import annotations
 
@@ -128,8 +128,10 @@ class PostgresServer:
             for path in (self._folder, secret):
                 os.chown(path, self._owner.pw_uid, self._owner.pw_gid)
         done = subprocess.run(
-            [self._binaries / "initdb", "-D", self._data, "-U", SUPERUSER, "--auth=scram-sha-256"]
-            + [f"--pwfile={secret}", "--encoding=UTF8", "--locale=C.UTF-8"],
+            [
+                *(self._binaries / "initdb", "-D", self._data, "-U", SUPERUSER, "--auth=scram-sha-256"),
+                *(f"--pwfile={secret}", "--encoding=UTF8", "--locale=C.UTF-8"),
+            ],
             user=self._owner.pw_uid if self._owner else None,
             group=self._owner.pw_gid if self._owner else None,
             extra_groups=[] if self._owner else None,

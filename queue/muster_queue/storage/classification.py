@@ -24,7 +24,7 @@ _REPEAT: Final = frozenset(
         "40001",  # serialization failure
         "40P01",  # deadlock
         "55P03",  # lock not available
-        "0A000",  # the plan of a prepared statement is out of date: feature_not_supported, "cached plan must not change"
+        "0A000",  # the plan of a prepared statement is older than the schema
         "26000",  # the prepared statement is gone, as after a pooler changed servers
     }
 )

@@ -20,7 +20,7 @@ from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout, TooManyRe
 
 from muster_kube.backoff import Backoff
 from muster_queue.storage.classification import Verdict, verdict_on
-from muster_queue.storage.errors import OutcomeUnknown, StorageAway, StorageError, Unstorable
+from muster_queue.storage.errors import Contended, OutcomeUnknown, StorageAway, StorageError, Unstorable
 from muster_queue.storage.settings import StorageSettings, connection_string
 
 log = structlog.get_logger(__name__)
@@ -206,7 +206,9 @@ def _as_storage_error(error: psycopg.Error, is_write: bool) -> StorageError | ps
     match verdict_on(error):
         case Verdict.UNKNOWN if is_write:
             return OutcomeUnknown(f"the connection was lost during a write: {text}")
-        case Verdict.UNKNOWN | Verdict.AWAY | Verdict.REPEAT:
+        case Verdict.REPEAT:
+            return Contended(f"other transactions were in the way each time: {text}")
+        case Verdict.UNKNOWN | Verdict.AWAY:
             return StorageAway(f"the database could not do it now: {text}")
         case Verdict.UNSTORABLE:
             return Unstorable(text)

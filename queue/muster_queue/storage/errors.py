@@ -2,6 +2,7 @@
 
 StorageError
   StorageAway          no answer, or an orderly refusal: nothing was written, ask again later
+    Contended          rolled back because of other transactions, again and again
   OutcomeUnknown       the connection was lost after a write was sent: it may have been committed
   SchemaMismatch       the database has another revision than this program was made for
   Unstorable           the database refuses a value; it will stay refused
@@ -24,6 +25,10 @@ class StorageError(Exception):
 
 class StorageAway(StorageError):
     """The database cannot be reached or cannot write now; what was asked has certainly not happened."""
+
+
+class Contended(StorageAway):
+    """Other transactions were in the way each time."""
 
 
 class OutcomeUnknown(StorageError):

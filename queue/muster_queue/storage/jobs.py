@@ -18,6 +18,7 @@ from muster_queue.storage.records import Attempt, Event, Job, JobFilter, QueueCo
 from muster_queue.storage.statements import statement
 from muster_queue.storage.transitions import SHELVES, STARTED, Shelf
 
+LEAST_ID: Final = UUID(int=0)
 GREATEST_ID: Final = UUID(int=(1 << 128) - 1)
 CLOCK_ALLOWANCE: Final = timedelta(hours=1)
 """By how much the clock that made an id may be ahead of the database's, which writes the events."""
@@ -30,7 +31,7 @@ class BacklogPlace:
 
     namespace: str = ""
     queue: str = ""
-    id: UUID = UUID(int=0)
+    id: UUID = LEAST_ID
 
 
 class Jobs:

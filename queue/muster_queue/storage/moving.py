@@ -1,4 +1,4 @@
-"""Changes jobs: each change with its event, its audit row and its outbox row in one statement, and only where it holds."""
+"""Changes jobs: each change with its event, audit and outbox in one statement, and only where it holds."""
 
 from __future__ import annotations
 
@@ -62,9 +62,7 @@ class Mover:
     async def _explain(self, changes: Sequence[Change]) -> dict[UUID, StorageError]:
         if not changes:
             return {}
-        rows = await self._database.read(
-            statement("explain_refusals"), {"ids": [change.job_id for change in changes]}
-        )
+        rows = await self._database.read(statement("explain_refusals"), {"ids": [change.job_id for change in changes]})
         found = {row[0]: row for row in rows}
         return {change.job_id: _reason(change, found.get(change.job_id)) for change in changes}
 

@@ -34,9 +34,7 @@ class Outbox:
     async def settle(self, row_ids: Sequence[int]) -> int:
         """Forgets rows that the index knows of. It waits for no disk: telling the index twice does no harm."""
         parameters = {"ids": list(row_ids)}
-        return len(
-            await self._database.write(statement("outbox_settle"), parameters, is_repeatable=True, relaxed=True)
-        )
+        return len(await self._database.write(statement("outbox_settle"), parameters, is_repeatable=True, relaxed=True))
 
 
 class Housekeeping:

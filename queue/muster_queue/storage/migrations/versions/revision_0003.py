@@ -33,7 +33,7 @@ create table muster.runtimes (
     updated_at timestamptz not null default now(),
     primary key (namespace, queue, job_type)
 );
-comment on table muster.runtimes is 'how long attempts that succeeded took, worked out now and then from the dispatches';
+comment on table muster.runtimes is 'how long attempts that succeeded took, worked out now and then';
 
 grant select, insert on muster.usage to muster_app;
 grant select, insert, update on muster.runtimes to muster_app;

@@ -22,7 +22,7 @@ create table muster.audit (
     primary key (txid, id)
 );
 create index audit_by_time on muster.audit (time);
-comment on table muster.audit is 'who did what to which jobs; one row for all the jobs that one transaction moved alike';
+comment on table muster.audit is 'who did what; one row for all the jobs that one transaction moved alike';
 
 create table muster.audit_seals (
     number bigint primary key,
@@ -36,7 +36,7 @@ create table muster.audit_seals (
     digest bytea not null,
     sealed_at timestamptz not null default now()
 );
-comment on column muster.audit_seals.row_digests is 'for each row in order: its id in 8 bytes, then the SHA-256 of its text';
+comment on column muster.audit_seals.row_digests is 'for each row its id in 8 bytes and the SHA-256 of its text';
 
 create function muster.forget_jobs(gone_before timestamptz, most integer) returns integer
 language plpgsql security definer set search_path = pg_catalog, muster as $function$
