@@ -12,6 +12,7 @@ import pytest
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from bones.postgres import PostgresServer
     from bones.control_plane import Faults, Kubectl
     from bones.judging import JudgeProcess
     from bones.kube import Kube
@@ -59,6 +60,34 @@ def kubectl(cluster: Cluster) -> Kubectl:
     from bones.control_plane import Kubectl
 
     return Kubectl(cluster)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """The shared PostgreSQL server; whoever stops it starts it again."""
+    from bones.postgres import start_or_skip
+
+    server = start_or_skip()
+    yield server
+    server.destroy()
+
+
+@pytest.fixture(scope="session")
+def database_template(postgres: PostgresServer) -> str:
+    """A database with the schema at its newest revision, to be copied."""
+    from muster_queue.storage.migrations.runner import upgrade
+
+    name = postgres.create_database()
+    upgrade(postgres.url(name))
+    return name
+
+
+@pytest.fixture
+def database_url(postgres: PostgresServer, database_template: str) -> Iterator[str]:
+    """An empty database of the test's own, with the newest schema."""
+    name = postgres.create_database(database_template)
+    yield postgres.url(name)
+    postgres.drop_database(name)
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Protocol
 from uuid import UUID
 
@@ -111,6 +111,8 @@ class Intake:
                     group.create_task(self._flush(self._bulk))
         finally:
             self._is_closed = True
+            for lane in (self._singles, self._bulk):
+                _refuse(lane.drain(), StorageAway("this process is stopping"))
 
     async def _after(self, first: Waiting, request: Request) -> Receipt | None:
         """The answer to a request with the key of one under way; None where it has to be tried by itself."""
@@ -197,8 +199,8 @@ class Intake:
 
     def _answer(self, waiting: Waiting, result: Result) -> bool:
         match result:
-            case Again():
-                waiting.request = self._with_new_ids(waiting.request)
+            case Again(jobs=unstored):
+                waiting.request = self._with_new_ids(waiting.request, unstored)
                 return False
             case Receipt():
                 waiting.answer.set_result(result)
@@ -226,8 +228,9 @@ class Intake:
                 log.warning("commit in doubt, asking again", requests=len(requests), error=str(error))
             await asyncio.sleep(pause.next_delay())
 
-    def _with_new_ids(self, request: Request) -> Request:
-        return replace(request, jobs=tuple(map(self._renamed, request.jobs)))
+    def _with_new_ids(self, request: Request, unstored: Collection[UUID]) -> Request:
+        jobs = (self._renamed(job) if job.id in unstored else job for job in request.jobs)
+        return replace(request, jobs=tuple(jobs))
 
     def _renamed(self, job: NewJob) -> NewJob:
         if job.is_named:

@@ -72,6 +72,13 @@ class Lane:
         if seconds > 0:
             self._rate += MEMORY * (jobs / seconds - self._rate)
 
+    def drain(self) -> list[Waiting]:
+        """What waits still, taken out."""
+        left = list(self._waiting)
+        self._waiting.clear()
+        self.jobs -= sum(waiting.jobs for waiting in left)
+        return left
+
     def retry_after(self) -> int:
         """Whole seconds until what waits now should be stored."""
         seconds = math.ceil(self.jobs / max(self._rate, SLOWEST_RATE))

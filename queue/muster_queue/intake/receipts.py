@@ -24,11 +24,13 @@ class Receipt:
     is_replay: bool = False
 
 
+@dataclass(frozen=True, slots=True)
 class Again:
-    """A request that has to be stored once more, with new ids for the jobs without a name of their own."""
+    """A request that has to be stored once more; these of its jobs need new ids, where their name was made of it."""
+
+    jobs: frozenset[UUID]
 
 
-AGAIN = Again()
 Result = Receipt | StorageError | Again
 
 
@@ -46,7 +48,7 @@ def settle(
         return _receipt(request, batch)
     owner = owners.get((request.key.tenant, request.key.key))
     if owner is None:
-        return AGAIN
+        return Again(frozenset(job.id for job in missing))
     if owner.fingerprint != request.key.fingerprint:
         return KeyReused(request.key.key)
     if owner.job_ids == tuple(job.id for job in request.jobs):
@@ -72,7 +74,7 @@ def needs_look(requests: Sequence[Request], batch: StoredBatch) -> list[UUID]:
 
 def _settle_without_key(request: Request, batch: StoredBatch, missing: Sequence[NewJob]) -> Result:
     if any(not job.is_named for job in missing):
-        return AGAIN
+        return Again(frozenset(job.id for job in missing))
     refused = {job.id: NameTaken(job.namespace, [job.name]) for job in missing}
     if refused and len(refused) == len(request.jobs) == 1:
         return refused[missing[0].id]

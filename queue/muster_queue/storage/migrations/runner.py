@@ -12,6 +12,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from psycopg.conninfo import conninfo_to_dict
 from sqlalchemy import Connection, create_engine, pool, text
 
 from muster_queue.storage.settings import connection_string
@@ -90,7 +91,7 @@ def _migrating(url: str, tell: Tell) -> Iterator[Config]:
 def _teller(tell: Tell) -> Callable[..., None]:
     def applied(*, step: Any, **_: Any) -> None:
         direction = "up to" if step.is_upgrade else "down from"
-        tell(f"{direction} {step.up_revision_id}: {step.doc or ''}".rstrip(": "))
+        tell(f"{direction} {step.up_revision_id}: {step.up_revision.doc.splitlines()[0]}")
 
     return applied
 
@@ -98,7 +99,7 @@ def _teller(tell: Tell) -> Callable[..., None]:
 @contextmanager
 def _connect(url: str) -> Iterator[Connection]:
     address = connection_string(url, connect_timeout=CONNECT_TIMEOUT_SECONDS, application_name="muster-migrate")
-    engine = create_engine("postgresql+psycopg://", poolclass=pool.NullPool, connect_args={"conninfo": address})
+    engine = create_engine("postgresql+psycopg://", poolclass=pool.NullPool, connect_args=conninfo_to_dict(address))
     try:
         with engine.connect() as connection:
             yield connection
