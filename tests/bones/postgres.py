@@ -40,7 +40,7 @@ class PostgresMissingError(RuntimeError):
 def find_binaries() -> Path:
     """The folder of initdb and postgres: on PATH, or the newest where Debian and its kin put them."""
     found = shutil.which("initdb")
-    folders = [Path(found).parent] if found else []
+    folders = [Path(found).resolve().parent] if found else []
     folders += sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
     for folder in folders:
         if (folder / "initdb").exists() and (folder / "postgres").exists():
@@ -52,7 +52,7 @@ class PostgresServer:
     """One private cluster; `start` and the ways to stop it may follow each other at will."""
 
     def __init__(self) -> None:
-        self._binaries = find_binaries()
+        self.binaries = find_binaries()
         self._folder = Path(tempfile.mkdtemp(prefix="mpg-"))
         self._process: subprocess.Popen[bytes] | None = None
         self._owner = _unprivileged() if os.geteuid() == 0 else None
@@ -75,7 +75,7 @@ class PostgresServer:
         options = [part for name, value in SETTINGS.items() for part in ("-c", f"{name}={value}")]
         with log:
             self._process = subprocess.Popen(
-                [self._binaries / "postgres", "-D", self._data, "-k", self._folder, "-p", str(self.port), *options],
+                [self.binaries / "postgres", "-D", self._data, "-k", self._folder, "-p", str(self.port), *options],
                 stdout=log,
                 stderr=log,
                 user=self._owner.pw_uid if self._owner else None,
@@ -130,7 +130,7 @@ class PostgresServer:
                 os.chown(path, self._owner.pw_uid, self._owner.pw_gid)
         done = subprocess.run(
             [
-                *(self._binaries / "initdb", "-D", self._data, "-U", SUPERUSER, "--auth=scram-sha-256"),
+                *(self.binaries / "initdb", "-D", self._data, "-U", SUPERUSER, "--auth=scram-sha-256"),
                 *(f"--pwfile={secret}", "--encoding=UTF8", "--locale=C.UTF-8"),
             ],
             user=self._owner.pw_uid if self._owner else None,

@@ -24,10 +24,12 @@ _REPEAT: Final = frozenset(
         "40001",  # serialization failure
         "40P01",  # deadlock
         "55P03",  # lock not available
-        "0A000",  # the plan of a prepared statement is older than the schema
         "26000",  # the prepared statement is gone, as after a pooler changed servers
     }
 )
+_NOT_SUPPORTED: Final = "0A000"
+_STALE_PLAN: Final = "cached plan"
+"""A statement was prepared before the schema changed; the connection prepares it anew."""
 _AWAY: Final = frozenset(
     {
         "57014",  # statement timeout
@@ -50,7 +52,7 @@ def verdict_on(error: psycopg.Error) -> Verdict:
     state = error.sqlstate
     if state is None or isinstance(error, errors.AdminShutdown | errors.CrashShutdown) or state[:2] == "08":
         return Verdict.UNKNOWN if isinstance(error, psycopg.OperationalError) else Verdict.UNSTORABLE
-    if state in _REPEAT:
+    if state in _REPEAT or (state == _NOT_SUPPORTED and _STALE_PLAN in str(error)):
         return Verdict.REPEAT
     if state in _AWAY or state[:2] in _AWAY_CLASSES:
         return Verdict.AWAY

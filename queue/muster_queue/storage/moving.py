@@ -48,7 +48,7 @@ class Mover:
                 attempt=attempt,
                 outbox_id=outbox_id,
             )
-            for job_id, source, target, version, attempt, outbox_id in rows
+            for job_id, source, target, version, attempt, outbox_id, _ in rows
         }
         return Outcome(moved, await self._explain([change for change in changes if change.job_id not in moved]))
 

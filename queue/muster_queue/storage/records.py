@@ -10,7 +10,7 @@ from uuid import UUID
 import msgspec
 
 from muster_api.phases import JobPhase
-from muster_queue.storage.transitions import ENDED, SHELVES, sources_of
+from muster_queue.storage.transitions import ENDED, SHELVES, STARTED, sources_of
 
 NOTHING: Final = msgspec.Raw(b"null")
 
@@ -145,6 +145,9 @@ class Change(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         """What the statement reads; the table of transitions says which phases it may come from."""
         target = self.target
         sources = tuple(JobPhase) if target is None else sources_of(target)
+        if target in STARTED:
+            # An attempt begins with its claim and with nothing else.
+            sources = tuple(STARTED.intersection(sources))
         return {
             "id": self.job_id,
             "version": self.version,

@@ -67,4 +67,10 @@ audited as (
     select %(actor)s, %(action)s, m.namespace, array_agg(m.id), m.previous_phase, m.phase, %(details)s::json
     from moved m group by m.namespace, m.previous_phase, m.phase
 )
-select m.id, m.previous_phase, m.phase, m.version, m.attempt, (select id from told) from moved m
+select
+    m.id, m.previous_phase, m.phase, m.version, m.attempt, (select id from told),
+    -- The claim was committed after this statement began, which so cannot see the attempt to close: undone, repeated.
+    case when m.previous_phase in ('Scheduled', 'Running') and m.phase not in ('Scheduled', 'Running')
+        and (m.id in (select c.job_id from closed c)) is not true
+    then muster.refuse_race() end
+from moved m

@@ -70,7 +70,8 @@ begin
         where i.inhparent = 'muster.events'::regclass and c.relname ~ '^events_[0-9]{4}_[0-9]{2}$'
     loop
         continue when muster.month_after(
-            to_timestamp(substr(partition, 8) || ' UTC', 'YYYY_MM TZ')) > before;
+            make_timestamptz(substr(partition, 8, 4)::integer, substr(partition, 13, 2)::integer, 1, 0, 0, 0, 'UTC')
+        ) > before;
         execute format('drop table muster.%I', partition);
         dropped := dropped + 1;
     end loop;
