@@ -10,6 +10,7 @@ from uuid import UUID
 import msgspec
 
 from muster_api.phases import JobPhase
+from muster_queue.storage.chain import Place
 from muster_queue.storage.transitions import ENDED, SHELVES, STARTED, sources_of
 
 NOTHING: Final = msgspec.Raw(b"null")
@@ -318,6 +319,10 @@ class AuditRow(msgspec.Struct, frozen=True, kw_only=True):
     source: JobPhase | None
     target: JobPhase | None
     details: msgspec.Raw
+
+    @property
+    def place(self) -> Place:
+        return Place(self.txid, self.id)
 
 
 def encode_rows(rows: Sequence[Any]) -> str:
