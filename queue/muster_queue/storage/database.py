@@ -33,6 +33,7 @@ Pool = AsyncConnectionPool[AsyncConnection[Row]]
 REPEATS: Final = 5
 RECONNECT_SECONDS: Final = 2.0
 """How long the pool itself tries to mend a connection; whoever comes later makes it try again at once."""
+LIVENESS_SECONDS: Final = 1.0
 LONGEST_IDLE_SECONDS: Final = 300.0
 
 SESSION: Final = {
@@ -143,16 +144,24 @@ class Database:
     @contextlib.asynccontextmanager
     async def _connection(self, pool: Pool) -> AsyncIterator[AsyncConnection[Row]]:
         """One connection for a moment; when the server falls silent, it is hung up, and the wait ends with an error."""
-        try:
-            connection = await pool.getconn(self._settings.database_acquire_timeout)
-        except (PoolTimeout, PoolClosed, TooManyRequests) as error:
-            raise StorageAway(f"no connection to the database: {error}") from error
+        connection = await self._live_connection(pool)
         limit = self._settings.database_hang_up_after
         watchdog = asyncio.get_running_loop().call_later(limit, _hang_up, connection)
         try:
             yield connection
         finally:
             watchdog.cancel()
+            await pool.putconn(connection)
+
+    async def _live_connection(self, pool: Pool) -> AsyncConnection[Row]:
+        """Passes over connections that have died while they were idle; the pool's own check would pause at each."""
+        while True:
+            try:
+                connection = await pool.getconn(self._settings.database_acquire_timeout)
+            except (PoolTimeout, PoolClosed, TooManyRequests) as error:
+                raise StorageAway(f"no connection to the database: {error}") from error
+            if await _is_alive(connection):
+                return connection
             await pool.putconn(connection)
 
     def _make_pool(self, name: str, connections: int, **session: str) -> Pool:
@@ -175,7 +184,6 @@ class Database:
             max_size=connections,
             open=False,
             configure=_configure,
-            check=_check,
             timeout=settings.database_acquire_timeout,
             max_idle=LONGEST_IDLE_SECONDS,
             reconnect_timeout=RECONNECT_SECONDS,
@@ -186,12 +194,21 @@ async def _configure(connection: AsyncConnection[Row]) -> None:
     set_json_loads(msgspec.Raw, context=connection)
 
 
-async def _check(connection: AsyncConnection[Row]) -> None:
+async def _is_alive(connection: AsyncConnection[Row]) -> bool:
     """Asks the server only where its socket has something to say: an idle one that does was mostly told to go."""
     poll = select.poll()
     poll.register(connection.fileno(), select.POLLIN)
-    if poll.poll(0):
+    if not poll.poll(0):
+        return True
+    watchdog = asyncio.get_running_loop().call_later(LIVENESS_SECONDS, _hang_up, connection)
+    try:
         await connection.execute(b"select 1", prepare=False)
+    except psycopg.Error:
+        await connection.close()
+        return False
+    finally:
+        watchdog.cancel()
+    return True
 
 
 def _hang_up(connection: AsyncConnection[Row]) -> None:
