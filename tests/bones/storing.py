@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
 from muster_queue.storage.database import Database
 from muster_queue.storage.identifiers import JobIds, generated_name
-from muster_queue.storage.records import NewJob, Request, RequestKey
+from muster_queue.storage.records import NewJob, Request, RequestKey, StoredBatch
 from muster_queue.storage.settings import StorageSettings
 
 IDS = JobIds()
@@ -47,3 +48,13 @@ def make_settings(url: str, **fields: Any) -> StorageSettings:
 def open_database(url: str, **fields: Any) -> Database:
     """A context manager."""
     return Database(make_settings(url, **fields))
+
+
+class Told:
+    """What the index would have been told."""
+
+    def __init__(self) -> None:
+        self.commits: list[list[NewJob]] = []
+
+    def __call__(self, jobs: Sequence[NewJob], batch: StoredBatch) -> None:
+        self.commits.append(list(jobs))
