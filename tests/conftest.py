@@ -12,10 +12,10 @@ import pytest
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from bones.postgres import PostgresServer
     from bones.control_plane import Faults, Kubectl
     from bones.judging import JudgeProcess
     from bones.kube import Kube
+    from bones.postgres import PostgresServer
     from bones.stage import Stage
     from muster_local.cluster import Cluster
 

@@ -7,8 +7,8 @@ import contextlib
 from collections.abc import AsyncIterator
 
 import pytest
-from bones.storing import IDS, Told, open_database
 
+from bones.storing import IDS, Told, open_database
 from muster_queue.intake.intake import Intake
 from muster_queue.intake.settings import IntakeSettings
 from muster_queue.storage.database import Database

@@ -6,8 +6,8 @@ import asyncio
 
 import psycopg
 import pytest
-from bones.storing import Told, make_job, make_request
 
+from bones.storing import Told, make_job, make_request
 from muster_queue.intake.intake import Intake
 from muster_queue.storage.errors import KeyReused, NameTaken, Unstorable
 from muster_queue.storage.jobs import Jobs

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 import pytest
-from bones.storing import open_database
 
+from bones.storing import open_database
 from muster_queue.storage.attempts import Attempts
 from muster_queue.storage.database import Database
 from muster_queue.storage.jobs import Jobs

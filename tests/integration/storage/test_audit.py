@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import psycopg
 import pytest
-from bones.storing import make_job, make_request
 
+from bones.storing import make_job, make_request
 from muster_api.phases import JobPhase
-from muster_queue.storage.audit import AuditTrail, SealHead, Sealer, Verifier
+from muster_queue.storage.audit import AuditTrail, Sealer, SealHead, Verifier
 from muster_queue.storage.chain import Kind
 from muster_queue.storage.database import Database
 from muster_queue.storage.moving import Mover

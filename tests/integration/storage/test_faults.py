@@ -9,10 +9,10 @@ from dataclasses import replace
 
 import psycopg
 import pytest
+
 from bones.postgres import PostgresServer, start_or_skip
 from bones.storing import make_job, make_request, open_database
 from bones.tcp_fault_proxy import Direction, FaultProxy, Faults
-
 from muster_queue.storage.database import Database
 from muster_queue.storage.errors import OutcomeUnknown, StorageAway, StorageError
 from muster_queue.storage.jobs import Jobs
@@ -105,17 +105,17 @@ async def test_a_server_that_is_stopped_is_away_and_found_again(server: Postgres
 async def test_after_a_crash_under_load_every_acknowledged_job_is_there(
     server: PostgresServer, database: Database
 ) -> None:
-    submissions, acknowledged, doubtful, sent = Submissions(database), set(), set(), 0
-    is_down = asyncio.Event()
+    submissions, acknowledged, doubtful = Submissions(database), set(), set()
+    is_down, is_busy = asyncio.Event(), asyncio.Event()
 
     async def submit_for_ever() -> None:
-        nonlocal sent
         while not is_down.is_set():
             job = make_job()
-            sent += 1
             try:
                 await submissions.store([make_request(job)])
                 acknowledged.add(job.id)
+                if len(acknowledged) == 200:
+                    is_busy.set()
             except OutcomeUnknown:
                 doubtful.add(job.id)
             except StorageAway:
@@ -124,8 +124,7 @@ async def test_after_a_crash_under_load_every_acknowledged_job_is_there(
     async with asyncio.TaskGroup() as group:
         for _ in range(8):
             group.create_task(submit_for_ever())
-        while len(acknowledged) < 200:
-            await asyncio.sleep(0)
+        await is_busy.wait()
         await asyncio.to_thread(server.stop, signal.SIGQUIT)
         is_down.set()
     await asyncio.to_thread(server.start)

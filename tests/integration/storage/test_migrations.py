@@ -8,9 +8,9 @@ from collections.abc import Iterator
 
 import psycopg
 import pytest
-from bones.postgres import PostgresServer
 from psycopg import errors, sql
 
+from bones.postgres import PostgresServer
 from muster_queue.__main__ import main
 from muster_queue.storage.migrations.runner import downgrade, head_revision, schema_status, upgrade
 

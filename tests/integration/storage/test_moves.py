@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 import psycopg
 import pytest
-from bones.storing import make_job, make_request
 
+from bones.storing import make_job, make_request
 from muster_api.phases import JobPhase
 from muster_queue.storage.attempts import Attempts
 from muster_queue.storage.database import Database

@@ -6,8 +6,8 @@ import asyncio
 
 import msgspec
 import pytest
-from bones.storing import make_job, make_request
 
+from bones.storing import make_job, make_request
 from muster_api.phases import JobPhase
 from muster_queue.storage.database import Database
 from muster_queue.storage.errors import Contended, NotFound, Unstorable

@@ -9,9 +9,9 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 import pytest
+
 from bones.clock import ManualClock
 from bones.storing import make_job, make_request
-
 from muster_queue.intake.errors import Overloaded
 from muster_queue.intake.intake import Intake
 from muster_queue.intake.lane import Lane, Waiting
@@ -28,6 +28,7 @@ class ScriptedStore:
     def __init__(self) -> None:
         self.errors: list[Exception] = []
         self.batches: list[list[Request]] = []
+        self.began = asyncio.Event()
         self.open = asyncio.Event()
         self.open.set()
         self.careful: list[bool] = []
@@ -35,6 +36,7 @@ class ScriptedStore:
     async def store(self, requests: Sequence[Request], *, is_careful: bool = False) -> StoredBatch:
         self.batches.append(list(requests))
         self.careful.append(is_careful)
+        self.began.set()
         await self.open.wait()
         if self.errors:
             raise self.errors.pop(0)
@@ -66,7 +68,8 @@ async def running(store: ScriptedStore, clock: ManualClock | None = None, **sett
 
 async def begun(store: ScriptedStore, batches: int) -> None:
     while len(store.batches) < batches:
-        await asyncio.sleep(0)
+        store.began.clear()
+        await store.began.wait()
 
 
 async def test_what_came_during_a_commit_is_the_next_one(store: ScriptedStore) -> None:
@@ -97,12 +100,12 @@ async def test_more_than_the_bound_is_refused_before_anything_is_done(store: Scr
 async def test_bulk_keeps_no_single_submission_waiting(store: ScriptedStore) -> None:
     store.open.clear()
     async with running(store, bulk_from=20) as intake:
-        bulk = asyncio.create_task(intake.submit(make_request(*(make_job() for _ in range(20)))))
+        tasks = [asyncio.create_task(intake.submit(make_request(*(make_job() for _ in range(20)))))]
         await begun(store, 1)
-        single = asyncio.create_task(intake.submit(make_request()))
+        tasks.append(asyncio.create_task(intake.submit(make_request())))
         await begun(store, 2)
         store.open.set()
-        await asyncio.gather(bulk, single)
+        await asyncio.gather(*tasks)
 
 
 async def test_a_commit_in_doubt_is_asked_for_with_the_same_ids(store: ScriptedStore) -> None:
