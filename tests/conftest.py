@@ -91,6 +91,14 @@ def database_url(postgres: PostgresServer, database_template: str) -> Iterator[s
 
 
 @pytest.fixture
+def app_url(postgres: PostgresServer, database_url: str) -> str:
+    """The same database, as the services connect to it: with the least rights."""
+    from psycopg.conninfo import conninfo_to_dict
+
+    return postgres.app_url(str(conninfo_to_dict(database_url)["dbname"]))
+
+
+@pytest.fixture
 def stage(kube: Kube, kubectl: Kubectl, request: pytest.FixtureRequest) -> Iterator[Stage]:
     """A managed namespace of its own, cleaned away afterwards."""
     from bones.stage import Stage

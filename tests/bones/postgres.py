@@ -19,6 +19,7 @@ from psycopg import sql
 
 PASSWORD = "only-for-tests"
 SUPERUSER = "tester"
+APP_USER = "api"
 PATIENCE_SECONDS = 60.0
 POLL_SECONDS = 0.02
 SETTINGS = {
@@ -105,6 +106,13 @@ class PostgresServer:
     def destroy(self) -> None:
         self.stop(signal.SIGQUIT)
         shutil.rmtree(self._folder, ignore_errors=True)
+
+    def app_url(self, database: str) -> str:
+        """As the services connect: with the rights of the role muster_app and no more."""
+        with psycopg.connect(self.url(), autocommit=True) as connection:
+            if not connection.execute("select from pg_roles where rolname = %s", [APP_USER]).fetchall():
+                connection.execute(f"create role {APP_USER} login password '{PASSWORD}' in role muster_app".encode())
+        return self.url(database, user=APP_USER)
 
     def create_database(self, template: str = "template1") -> str:
         """A new database, made as a copy of another that nobody is connected to."""

@@ -9,8 +9,9 @@ from msgspec.structs import replace
 
 from muster_api.phases import JobPhase
 from muster_queue.storage.database import Database
+from muster_queue.storage.jobs import LEAST_ID, as_attempt
 from muster_queue.storage.moving import Mover, Outcome
-from muster_queue.storage.records import Actor, Beat, Candidate, Change, Claimed, ExpiredAttempt, encode_rows
+from muster_queue.storage.records import Actor, Attempt, Beat, Candidate, Change, Claimed, ExpiredAttempt, encode_rows
 from muster_queue.storage.statements import statement
 
 
@@ -32,7 +33,7 @@ class Attempts:
     ) -> list[Claimed]:
         """Those of the candidates that nobody else had: now `holder` has them, and nobody else will.
 
-        After `OutcomeUnknown` do not ask again: what was claimed comes back when its lease is over.
+        After `OutcomeUnknown` ask `held_by` what was claimed; what nobody asks for comes back when its lease is over.
         """
         parameters = {
             "candidates": encode_rows(sorted(candidates, key=lambda candidate: candidate.id)),
@@ -69,6 +70,12 @@ class Attempts:
         """Attempts whose holder has fallen silent, by the database's clock."""
         rows = await self._database.read(statement("expired"), {"most": most})
         return [ExpiredAttempt(**dict(zip(ExpiredAttempt.__struct_fields__, row, strict=True))) for row in rows]
+
+    async def held_by(self, holder: str, most: int = 1000, after: Attempt | None = None) -> list[Attempt]:
+        """The open attempts of a holder, a page at a time."""
+        place = {"id": after.job_id if after else LEAST_ID, "attempt": after.attempt if after else 0}
+        rows = await self._database.read_records(statement("held_by"), {"holder": holder, "most": most, **place})
+        return [as_attempt(row) for row in rows]
 
     async def _end(self, changes: Sequence[Change], actor: str, action: str) -> Outcome:
         if any(change.attempt is None or change.target is None for change in changes):

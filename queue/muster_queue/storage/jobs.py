@@ -88,7 +88,7 @@ class Jobs:
     async def attempts(self, job_id: UUID, most: int = 100) -> list[Attempt]:
         """The attempts of a job, the last one first."""
         rows = await self._database.read_records(statement("attempts"), {"id": job_id, "most": most})
-        return [msgspec.convert({**row, "result": _raw(row["result"])}, Attempt) for row in rows]
+        return [as_attempt(row) for row in rows]
 
     async def due(self, most: int = 500) -> list[Job]:
         """Jobs whose back-off is over, or that have waited or run too long by their own limits."""
@@ -128,6 +128,12 @@ def as_job(row: Record) -> Job:
     return msgspec.convert({**row, "labels": labels}, Job)
 
 
+def as_attempt(row: Record) -> Attempt:
+    """The same for an attempt."""
+    result = msgspec.Raw(b"null") if row["result"] is None else row["result"]
+    return msgspec.convert({**row, "result": result}, Attempt)
+
+
 def submission_event(job: Job, later: Sequence[Event] = ()) -> Event:
     """The first event, which is in the job's own row; where the next came from tells where it began."""
     return Event(
@@ -164,10 +170,6 @@ def _parameters(wanted: JobFilter, most: int, before: UUID | None) -> dict[str, 
 
 def _since(job_id: UUID) -> datetime:
     return made_at(job_id) - CLOCK_ALLOWANCE
-
-
-def _raw(value: msgspec.Raw | None) -> msgspec.Raw:
-    return msgspec.Raw(b"null") if value is None else value
 
 
 def _standing(row: tuple[Any, ...]) -> Standing:

@@ -140,7 +140,7 @@ class Change(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     exit_code: int | None = None
     result: msgspec.Raw = NOTHING
     is_gone: bool = False
-    """The job's object was deleted: its name is free again."""
+    """The job's object was deleted: its name is free again. Only of a job that has ended, or ends with this change."""
 
     def as_row(self) -> dict[str, Any]:
         """What the statement reads; the table of transitions says which phases it may come from."""
@@ -149,6 +149,9 @@ class Change(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         if target in STARTED:
             # An attempt begins with its claim and with nothing else.
             sources = tuple(STARTED.intersection(sources))
+        if self.is_gone and target not in ENDED:
+            # What is not over may still be handed out: only a job that has ended, or ends with this, can be gone.
+            sources = tuple(ENDED) if target is None else ()
         return {
             "id": self.job_id,
             "version": self.version,

@@ -15,7 +15,7 @@ class StorageSettings(BaseSettings):
     database_url: SecretStr = Field(default=SecretStr(""), min_length=1, validate_default=True)
     """postgresql://user:password@host/database; over a network with sslmode=verify-full."""
     database_connections: int = Field(default=8, ge=1, le=200)
-    database_relaxed_connections: int = Field(default=1, ge=1, le=20)
+    database_relaxed_connections: int = Field(default=2, ge=1, le=20)
     """For writes that may be lost in a crash of the server, and are repeated then: they wait for no disk."""
     database_acquire_timeout: float = Field(default=2.0, gt=0)
     database_connect_timeout: int = Field(default=2, ge=2)

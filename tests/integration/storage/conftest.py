@@ -15,8 +15,8 @@ from muster_queue.storage.submissions import Submissions
 
 
 @pytest.fixture
-async def database(database_url: str) -> AsyncIterator[Database]:
-    async with open_database(database_url) as opened:
+async def database(app_url: str) -> AsyncIterator[Database]:
+    async with open_database(app_url) as opened:
         yield opened
 
 

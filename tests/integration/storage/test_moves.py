@@ -87,7 +87,9 @@ async def test_of_many_claims_at_once_one_wins(attempts: Attempts, jobs: Jobs, j
     assert bytes(winners[0][0].spec) == bytes(job.spec)
     stored = await jobs.get(job.id)
     assert (stored.phase, stored.attempt, stored.version) == (JobPhase.RUNNING, 1, 2)
-    assert len(await jobs.attempts(job.id)) == 1
+    (attempt,) = await jobs.attempts(job.id)
+    assert await attempts.held_by(attempt.holder) == [attempt]
+    assert await attempts.held_by(attempt.holder, after=attempt) == [] == await attempts.held_by("another")
 
 
 async def test_a_cancelled_job_is_not_claimed_and_a_claim_of_an_old_attempt_neither(
@@ -181,7 +183,10 @@ async def test_a_gone_job_frees_its_name_and_is_forgotten_in_the_end(
 ) -> None:
     first, second = make_job("resnet", labels={"team": "vision"}), make_job("resnet")
     await submissions.store([make_request(first)])
-    await mover.move_one(Change(job_id=first.id, is_gone=True), Actor(name="leader", action="delete"))
+    leader = Actor(name="leader", action="delete")
+    with pytest.raises(IllegalTransition):
+        await mover.move_one(Change(job_id=first.id, is_gone=True), leader)
+    await mover.move_one(Change(job_id=first.id, target=JobPhase.CANCELLED, is_gone=True), leader)
     assert not (await submissions.store([make_request(second)])).missing
     assert (await jobs.named("team-a", "resnet")) == await jobs.get(second.id)
     assert await Housekeeping(database).forget_jobs(datetime.now(UTC) + timedelta(hours=1)) == 1
