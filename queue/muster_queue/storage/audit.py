@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID
 
 import msgspec
+import structlog
 
 from muster_api.phases import JobPhase
 from muster_queue.storage.chain import (
@@ -21,10 +23,13 @@ from muster_queue.storage.chain import (
     make_seal,
 )
 from muster_queue.storage.database import Database
+from muster_queue.storage.errors import StorageError
 from muster_queue.storage.identifiers import made_at
 from muster_queue.storage.jobs import CLOCK_ALLOWANCE
 from muster_queue.storage.records import AuditRow
 from muster_queue.storage.statements import statement
+
+log = structlog.get_logger(__name__)
 
 SEALER_LOCK: Final = 7_305_216_114_002
 GREATEST: Final = Place((1 << 63) - 1, (1 << 63) - 1)
@@ -107,6 +112,19 @@ class Sealer:
         while (seal := await self.seal(most)) is not None:
             rows += len(seal.rows)
         return rows
+
+    async def run(self, pause_seconds: float = 1.0) -> None:
+        """Seals for ever, and writes each seal into the log: a copy that lies outside of the database."""
+        while True:
+            try:
+                seal = await self.seal()
+            except StorageError as error:
+                log.warning("audit cannot be sealed now", error=str(error))
+                seal = None
+            if seal is None:
+                await asyncio.sleep(pause_seconds)
+            else:
+                log.info("audit sealed", number=seal.number, rows=seal.count, digest=seal.digest.hex())
 
 
 class Verifier:

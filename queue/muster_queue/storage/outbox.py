@@ -1,10 +1,9 @@
-"""The outbox: which jobs the index has not been told of; and what is swept away once it is old."""
+"""The outbox: which jobs the index has not been told of."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from uuid import UUID
 
 from muster_queue.storage.database import Database
@@ -35,33 +34,3 @@ class Outbox:
         """Forgets rows that the index knows of. It waits for no disk: telling the index twice does no harm."""
         parameters = {"ids": list(row_ids)}
         return len(await self._database.write(statement("outbox_settle"), parameters, is_repeatable=True, relaxed=True))
-
-
-class Housekeeping:
-    """Keeps room for the events to come, and takes away what is older than it is kept."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
-    async def prepare_events(self, months_ahead: int = 2) -> int:
-        """Makes the partitions of this month and the next ones; returns how many were missing."""
-        ((made,),) = await self._database.write(
-            b"select muster.prepare_event_partitions(%(months)s)", {"months": months_ahead}, is_repeatable=True
-        )
-        return int(made)
-
-    async def drop_events(self, before: datetime) -> int:
-        """Drops the months of events that ended before; returns how many."""
-        ((dropped,),) = await self._database.write(
-            b"select muster.drop_event_partitions(%(before)s)", {"before": before}, is_repeatable=True
-        )
-        return int(dropped)
-
-    async def forget_jobs(self, gone_before: datetime, most: int = 1000) -> int:
-        """Forgets jobs whose objects were deleted long ago, with their attempts; returns how many."""
-        ((forgotten,),) = await self._database.write(
-            b"select muster.forget_jobs(%(before)s, %(most)s)",
-            {"before": gone_before, "most": most},
-            is_repeatable=True,
-        )
-        return int(forgotten)

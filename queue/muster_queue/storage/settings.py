@@ -22,6 +22,12 @@ class StorageSettings(BaseSettings):
     database_statement_timeout: float = Field(default=5.0, gt=0)
     database_hang_up_after: float = Field(default=7.0, gt=0)
     """A connection that is silent for so long is given up: longer than any statement may take."""
+    keep_events_days: float = Field(default=90.0, gt=0)
+    """The history of jobs goes by whole months, once the youngest of its events is so old."""
+    keep_keys_hours: float = Field(default=48.0, gt=0)
+    """How long an idempotency key gets the first answer again."""
+    keep_gone_jobs_days: float = Field(default=90.0, gt=2)
+    """Longer than keys are kept: a key that comes again must find its job."""
     database_prepares: bool = True
     """Off behind a pooler that cannot keep prepared statements."""
 

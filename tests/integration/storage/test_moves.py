@@ -14,10 +14,11 @@ from muster_api.phases import JobPhase
 from muster_queue.storage.attempts import Attempts
 from muster_queue.storage.database import Database
 from muster_queue.storage.errors import IllegalTransition, NotFound, Stale
+from muster_queue.storage.housekeeping import Housekeeping
 from muster_queue.storage.identifiers import JobIds
 from muster_queue.storage.jobs import BacklogPlace, Jobs
 from muster_queue.storage.moving import Mover
-from muster_queue.storage.outbox import Housekeeping, Outbox
+from muster_queue.storage.outbox import Outbox
 from muster_queue.storage.records import Actor, Beat, Candidate, Change, NewJob
 from muster_queue.storage.submissions import Submissions
 from muster_queue.storage.usage import Usage
