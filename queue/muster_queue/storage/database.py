@@ -39,8 +39,8 @@ LONGEST_IDLE_SECONDS: Final = 300.0
 SESSION: Final = {
     "timezone": "UTC",
     "jit": "off",
-    # Every statement looks up by key. Right after a start, statistics of an empty table would tempt the planner to read
-    # it whole, a thousand times, until the next analyze; these leave it nothing but the indexes.
+    # Every statement looks up by key. A plan that was made while the tables were empty would read them whole, and be
+    # kept until the next analyze: so there are no scans, and no joins that are fed by one.
     "enable_seqscan": "off",
     "enable_hashjoin": "off",
     "enable_mergejoin": "off",

@@ -14,9 +14,9 @@ keys as materialized (
 ),
 taken as materialized (
     select i.id, i.tenant, i.key from incoming i
-    where (i.is_named or %(careful)s) and exists (
-        select from muster.jobs j
-        where j.namespace = i.namespace and j.name = i.name and j.gone_at is null and j.id <> i.id
+    where (i.is_named or %(careful)s) and (
+        select true from muster.jobs j
+        where j.namespace = i.namespace and j.name = i.name and j.gone_at is null and j.id <> i.id limit 1
     )
 ),
 won as (
