@@ -1,7 +1,7 @@
 -- Takes queued jobs for one holder: the job's row and the primary key of dispatches both pick one winner.
 -- candidates: array of {id, attempt (the next one as the caller knows it, or null), wake_seconds, gpus}.
 -- Queued to Running or Scheduled changes no indexed column, so the update stays on its page.
--- Planned while the tables are empty and kept: the array makes it look up by key even then.
+-- Planned while the tables are empty and kept: an equality written as an array of one can only be looked up by key.
 with incoming as materialized (
     select * from json_to_recordset(%(candidates)s::json) as (
         id uuid, attempt integer, wake_seconds double precision, gpus integer
@@ -13,7 +13,7 @@ moved as (
         attempt = j.attempt + 1, reason = '', message = '', started_at = now(), updated_at = now(),
         wake_at = now() + i.wake_seconds * interval '1 second'
     from incoming i
-    where j.id = i.id and j.id = any (array(select id from incoming)) and j.phase = 'Queued' and (i.attempt is null or j.attempt = i.attempt - 1)
+    where j.id = any (array[i.id]) and j.phase = 'Queued' and (i.attempt is null or j.attempt = i.attempt - 1)
     returning j.id, j.namespace, j.name, j.queue, j.job_type, j.execution, j.priority, j.version, j.attempt, j.retries,
         j.spec, j.trace, j.created_at, j.queued_at, i.gpus
 ),

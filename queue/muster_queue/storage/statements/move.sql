@@ -2,8 +2,8 @@
 -- changes: array of objects; what is null in one stays, or is no condition. With `attempt` the change is fenced: it
 -- holds only while this attempt is the job's present one and open, held by `holder`, with its lease over if `is_expiry`.
 -- Writes the event, the audit and the outbox in the same transaction, closes the attempt, and books what it has used.
--- Planned while the tables are empty and kept: the array makes it look up by key even then, and conditions that a
--- partial index has too are written as coalesce, so that no such index is read whole.
+-- Planned while the tables are empty and kept: an equality written as an array of one can only be looked up by key, and
+-- a condition that a partial index has too is written as coalesce, so that no index is read whole.
 with incoming as materialized (
     select * from json_to_recordset(%(changes)s::json) as (
         id uuid, version integer, attempt integer, holder text, is_expiry boolean, sources muster.job_phase[],
@@ -29,8 +29,8 @@ moved as (
         wake_at = case when i.target is null and i.wake_seconds is null then j.wake_at
             else now() + i.wake_seconds * interval '1 second' end,
         gone_at = case when i.is_gone then now() else j.gone_at end
-    from incoming i left join muster.dispatches d on d.job_id = i.id and d.attempt = i.attempt
-    where j.id = i.id and j.id = any (array(select id from incoming)) and j.phase = any (i.sources) and coalesce(j.gone_at, 'infinity') = 'infinity'
+    from incoming i left join muster.dispatches d on d.job_id = any (array[i.id]) and d.attempt = i.attempt
+    where j.id = any (array[i.id]) and j.phase = any (i.sources) and coalesce(j.gone_at, 'infinity') = 'infinity'
         and (i.version is null or j.version = i.version)
         and (i.attempt is null or (
             j.attempt = i.attempt and j.phase in ('Scheduled', 'Running')
@@ -46,7 +46,7 @@ closed as (
         ended_at = now(), outcome = m.phase, failure = m.failure, exit_code = m.exit_code, message = m.last_words,
         result = m.result
     from moved m
-    where d.job_id = m.id and d.job_id = any (array(select id from incoming)) and d.attempt = m.attempt
+    where d.job_id = any (array[m.id]) and d.attempt = m.attempt
         and coalesce(d.ended_at, 'infinity') = 'infinity'
         and m.phase not in ('Scheduled', 'Running')
     returning d.job_id, d.attempt, d.namespace, d.queue, d.gpus, d.started_at
