@@ -14,6 +14,7 @@ QUICK = (
     ("extender.py",),
     ("extender.py", "--pinned"),
     ("admission.py",),
+    ("intake.py",),
     ("gangs.py", "--shape", "250x20", "--rounds", "1"),
 )
 FULL = (
@@ -22,6 +23,7 @@ FULL = (
     ("extender.py",),
     ("extender.py", "--pinned"),
     ("admission.py",),
+    ("intake.py", "--seconds", "60"),
     ("gangs.py", "--shape", "250x20", "--shape", "1x5000", "--rounds", "3"),
 )
 

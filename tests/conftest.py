@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from bones.control_plane import Faults, Kubectl
     from bones.judging import JudgeProcess
     from bones.kube import Kube
+    from bones.postgres import PostgresServer
     from bones.stage import Stage
     from muster_local.cluster import Cluster
 
@@ -59,6 +60,42 @@ def kubectl(cluster: Cluster) -> Kubectl:
     from bones.control_plane import Kubectl
 
     return Kubectl(cluster)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """The shared PostgreSQL server; whoever stops it starts it again."""
+    from bones.postgres import start_or_skip
+
+    server = start_or_skip()
+    yield server
+    server.destroy()
+
+
+@pytest.fixture(scope="session")
+def database_template(postgres: PostgresServer) -> str:
+    """A database with the schema at its newest revision, to be copied."""
+    from muster_queue.storage.migrations.runner import upgrade
+
+    name = postgres.create_database()
+    upgrade(postgres.url(name))
+    return name
+
+
+@pytest.fixture
+def database_url(postgres: PostgresServer, database_template: str) -> Iterator[str]:
+    """An empty database of the test's own, with the newest schema."""
+    name = postgres.create_database(database_template)
+    yield postgres.url(name)
+    postgres.drop_database(name)
+
+
+@pytest.fixture
+def app_url(postgres: PostgresServer, database_url: str) -> str:
+    """The same database, as the services connect to it: with the least rights."""
+    from psycopg.conninfo import conninfo_to_dict
+
+    return postgres.app_url(str(conninfo_to_dict(database_url)["dbname"]))
 
 
 @pytest.fixture

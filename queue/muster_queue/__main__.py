@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from muster_kube.process import run
 from muster_queue.controller.app import run_controller
 from muster_queue.controller.settings import ControllerSettings
+from muster_queue.storage.commands import add_migrate, migrate
 
 USAGE = 2
 
@@ -26,7 +27,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         + ", ".join(f"MUSTER_{name.upper()}" for name in ControllerSettings.model_fields)
         + "; KUBECONFIG, or the pod's service account, says which cluster.",
     )
-    parser.parse_args(arguments)
+    add_migrate(
+        roles.add_parser(
+            "migrate",
+            help="bring the schema of the database to this version's, or back",
+            description="MUSTER_DATABASE_URL says which database; its user may make roles, or finds them made.",
+        )
+    )
+    asked = parser.parse_args(arguments)
+    return migrate(asked) if asked.role == "migrate" else _control()
+
+
+def _control() -> int:
     try:
         settings = ControllerSettings()
     except ValidationError as error:

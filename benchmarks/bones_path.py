@@ -1,0 +1,16 @@
+"""Makes what the tests use for real servers known to the benchmarks, which run as scripts of their own."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from bones.postgres import PostgresServer
+else:
+    sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))
+    PostgresServer = import_module("bones.postgres").PostgresServer
+
+__all__ = ["PostgresServer"]

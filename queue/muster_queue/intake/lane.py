@@ -1,0 +1,85 @@
+"""What waits to be stored, in order and bounded; and how long it will take."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Final
+
+from muster_queue.intake.errors import Overloaded
+from muster_queue.intake.receipts import Receipt
+from muster_queue.storage.records import Request
+
+SLOWEST_RATE: Final = 100.0
+LONGEST_RETRY_AFTER: Final = 30
+MEMORY: Final = 0.2
+"""Weight of the last commit in the running rate."""
+
+
+@dataclass(slots=True, eq=False)
+class Waiting:
+    """A request and the answer that its sender awaits."""
+
+    request: Request
+    answer: asyncio.Future[Receipt] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+
+    def __post_init__(self) -> None:
+        # A sender that hung up asks no more; its answer must not be reported as an error that nobody saw.
+        self.answer.add_done_callback(lambda answer: answer.cancelled() or answer.exception())
+
+    @property
+    def jobs(self) -> int:
+        return len(self.request.jobs)
+
+
+class Lane:
+    """A bounded queue that is emptied in natural batches: whatever has come while the last commit was under way."""
+
+    def __init__(self, *, most_jobs: int, batch_jobs: int) -> None:
+        self._most_jobs = most_jobs
+        self._batch_jobs = batch_jobs
+        self._waiting: deque[Waiting] = deque()
+        self._came = asyncio.Event()
+        self._rate = SLOWEST_RATE
+        self.jobs = 0
+
+    def put(self, waiting: Waiting) -> None:
+        """Raises Overloaded where there is no room; an empty lane takes a request of any size."""
+        if self.jobs and self.jobs + waiting.jobs > self._most_jobs:
+            raise Overloaded(self.retry_after())
+        self._waiting.append(waiting)
+        self.jobs += waiting.jobs
+        self._came.set()
+
+    async def take(self) -> list[Waiting]:
+        """All that waits, as far as one commit should go; waits until there is something."""
+        while not self._waiting:
+            self._came.clear()
+            await self._came.wait()
+        batch = [self._waiting.popleft()]
+        jobs = batch[0].jobs
+        while self._waiting and jobs + self._waiting[0].jobs <= self._batch_jobs:
+            batch.append(self._waiting.popleft())
+            jobs += batch[-1].jobs
+        return batch
+
+    def done(self, batch: list[Waiting], seconds: float) -> None:
+        """These have their answers; their room is free."""
+        jobs = sum(waiting.jobs for waiting in batch)
+        self.jobs -= jobs
+        if seconds > 0:
+            self._rate += MEMORY * (jobs / seconds - self._rate)
+
+    def drain(self) -> list[Waiting]:
+        """What waits still, taken out."""
+        left = list(self._waiting)
+        self._waiting.clear()
+        self.jobs -= sum(waiting.jobs for waiting in left)
+        return left
+
+    def retry_after(self) -> int:
+        """Whole seconds until what waits now should be stored."""
+        seconds = math.ceil(self.jobs / max(self._rate, SLOWEST_RATE))
+        return max(1, min(seconds, LONGEST_RETRY_AFTER))

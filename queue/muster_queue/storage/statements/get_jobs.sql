@@ -1,0 +1,1 @@
+select j.* from muster.jobs j where j.id = any (%(ids)s)

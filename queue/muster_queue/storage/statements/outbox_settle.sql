@@ -1,0 +1,1 @@
+delete from muster.outbox where id = any (%(ids)s) returning id
