@@ -1,0 +1,3 @@
+module muster/benchmarks/load
+
+go 1.25
