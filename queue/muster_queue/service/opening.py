@@ -23,8 +23,8 @@ from muster_queue.service.limits import TenantLimits
 from muster_queue.service.live_events import LiveEvents
 from muster_queue.service.member_logs import MemberLogs
 from muster_queue.service.metrics import ServiceCollector
-from muster_queue.service.reading import Reader
 from muster_queue.service.readiness import DatabaseWatch
+from muster_queue.service.reading import Reader
 from muster_queue.service.settings import TenantSettings
 from muster_queue.service.stores import Stores
 from muster_queue.service.submitting import Submitter
