@@ -87,5 +87,5 @@ async def open_service(
     try:
         yield QueueService(parts, lambda: [*watch.unready(), *surroundings.unready()])
     finally:
-        await auditor.close()
-        await counts.close()
+        for part in (auditor, counts, tenants):
+            await part.close()
