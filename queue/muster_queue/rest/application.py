@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
 
+import msgspec
 from prometheus_client import CollectorRegistry
 
 from muster_kube.clock import Clock
@@ -13,7 +15,7 @@ from muster_queue.rest.bulk import SubmitMany
 from muster_queue.rest.door import Door, Gate
 from muster_queue.rest.job_handlers import JobHandlers
 from muster_queue.rest.metrics import RestMetrics
-from muster_queue.rest.operations import OPERATIONS
+from muster_queue.rest.operations import OPERATIONS, Operation
 from muster_queue.rest.process_handlers import process_handlers
 from muster_queue.rest.responses import as_app
 from muster_queue.rest.routing import RouteTable
@@ -22,23 +24,43 @@ from muster_queue.rest.streams import StreamSlots
 from muster_queue.rest.submitting import SubmitOne
 
 
-def make_application(service: JobService, gate: Gate, clock: Clock, registry: CollectorRegistry) -> Door:
+class Further(msgspec.Struct, frozen=True):
+    """Routes of another part of the service: behind the same door, in the same documents."""
+
+    operations: Sequence[Operation] = ()
+    handlers: Mapping[str, AsgiApp] = {}
+
+
+NOTHING_FURTHER: Final = Further()
+
+
+def make_application(
+    service: JobService,
+    gate: Gate,
+    clock: Clock,
+    registry: CollectorRegistry,
+    *,
+    unready: Callable[[], Sequence[str]] | None = None,
+    further: Further = NOTHING_FURTHER,
+) -> Door:
     """What uvicorn runs. An operation without a handler is a mistake that shows here and not at its first request."""
     metrics = RestMetrics(registry)
-    handlers = _handlers(service, StreamSlots(metrics.streams), clock, registry)
-    missing = {operation.name for operation in OPERATIONS} ^ handlers.keys()
+    operations = (*OPERATIONS, *further.operations)
+    handlers = {
+        **_handlers(service, StreamSlots(metrics.streams), clock),
+        **process_handlers(unready or service.unready, registry, operations),
+        **further.handlers,
+    }
+    missing = {operation.name for operation in operations} ^ handlers.keys()
     if missing:
         raise RuntimeError(f"operations and handlers differ: {', '.join(sorted(missing))}")
-    return Door(RouteTable(OPERATIONS), handlers, gate, service.find, metrics)
+    return Door(RouteTable(operations), handlers, gate, service.find, metrics)
 
 
-def _handlers(
-    service: JobService, slots: StreamSlots, clock: Clock, registry: CollectorRegistry
-) -> Mapping[str, AsgiApp]:
+def _handlers(service: JobService, slots: StreamSlots, clock: Clock) -> Mapping[str, AsgiApp]:
     starlette = {**JobHandlers(service, slots, clock).by_name(), **AroundHandlers(service).by_name()}
     return {
         "submit_job": SubmitOne(service),
         "submit_jobs": SubmitMany(service),
         **{name: as_app(handler) for name, handler in starlette.items()},
-        **process_handlers(service, registry),
     }
