@@ -1,10 +1,11 @@
 -- Takes queued jobs for one holder: the job's row and the primary key of dispatches both pick one winner.
--- candidates: array of {id, attempt (the next one as the caller knows it, or null), wake_seconds, gpus}.
+-- candidates: array of {id, attempt (the next one as the caller knows it, or null), wake_seconds, gpus, holder (where it
+-- is not the one of all)}.
 -- Queued to Running or Scheduled changes no indexed column, so the update stays on its page.
 -- Planned while the tables are empty and kept: an equality written as an array of one can only be looked up by key.
 with incoming as materialized (
     select * from json_to_recordset(%(candidates)s::json) as (
-        id uuid, attempt integer, wake_seconds double precision, gpus integer
+        id uuid, attempt integer, wake_seconds double precision, gpus integer, holder text
     )
 ),
 moved as (
@@ -15,11 +16,11 @@ moved as (
     from incoming i
     where j.id = any (array[i.id]) and j.phase = 'Queued' and (i.attempt is null or j.attempt = i.attempt - 1)
     returning j.id, j.namespace, j.name, j.queue, j.job_type, j.execution, j.priority, j.version, j.attempt, j.retries,
-        j.spec, j.trace, j.created_at, j.queued_at, i.gpus
+        j.spec, j.trace, j.created_at, j.queued_at, i.gpus, i.holder
 ),
 won as (
     insert into muster.dispatches (job_id, attempt, namespace, queue, holder, gpus, lease_until)
-    select m.id, m.attempt, m.namespace, m.queue, %(holder)s, coalesce(m.gpus, 0),
+    select m.id, m.attempt, m.namespace, m.queue, coalesce(m.holder, %(holder)s), coalesce(m.gpus, 0),
         now() + %(lease_seconds)s::double precision * interval '1 second'
     from moved m
     on conflict do nothing
