@@ -33,7 +33,7 @@ class IndexSettings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="MUSTER_REDIS_", frozen=True)
 
-    url: SecretStr
+    url: SecretStr = Field(default=SecretStr(""), min_length=1, validate_default=True)
     """redis://, rediss:// (TLS) or unix://, user and password included. Of a cluster: any node. With sentinels: user,
     password and database are taken from it, the address is not."""
     mode: RedisMode = RedisMode.SINGLE

@@ -1,0 +1,1 @@
+"""`muster-queue api`: the process that takes jobs over HTTP."""
