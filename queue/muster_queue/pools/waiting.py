@@ -1,11 +1,11 @@
-"""Who waits for jobs of one queue, and who gets which: the longest waiting first, each as much as it asked for. Pure."""
+"""Who waits for jobs of one queue, and who gets which: the longest waiting first, each as much as it asked for."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TypeVar
 
 from muster_queue.storage.records import Claimed
@@ -22,8 +22,10 @@ class Waiter:
     most: int
     job_types: tuple[str, ...] | None
     answer: asyncio.Future[list[Claimed]]
-    is_late: bool = field(default=False)
+    is_late: bool = False
     """Its time is over; it is answered as soon as nothing can be on its way to it."""
+    had_turn: bool = False
+    """Whether anybody has looked for jobs for it: also for those who would not wait there is one look."""
 
     @property
     def is_gone(self) -> bool:
@@ -55,18 +57,20 @@ class WaitingLine:
     def end(self, waiters: Sequence[Waiter]) -> None:
         self._in_turn.difference_update(waiters)
         for waiter in waiters:
+            waiter.had_turn = True
             if waiter.is_late:
                 self.time_over(waiter)
 
     def time_over(self, waiter: Waiter) -> None:
         """It goes away with nothing, unless its turn has come just now."""
         waiter.is_late = True
-        if waiter not in self._in_turn and not waiter.is_gone:
+        if waiter.had_turn and waiter not in self._in_turn and not waiter.is_gone:
             waiter.answer.set_result([])
 
     def send_away(self) -> None:
+        """All of them: nobody looks for jobs here any more."""
         for waiter in self.present():
-            self.time_over(waiter)
+            waiter.answer.set_result([])
 
 
 def share_out(waiters: Sequence[Waiter], items: Sequence[T]) -> Iterator[tuple[Waiter, T]]:

@@ -63,6 +63,12 @@ class Attempts:
         rows = await self._database.write(statement("claim"), parameters)
         return [Claimed(**dict(zip(Claimed.__struct_fields__, row, strict=False))) for row in rows]
 
+    async def claimed_by(self, candidates: Sequence[Candidate]) -> list[Claimed]:
+        """Which of the candidates their holders have, after a claim of unknown outcome."""
+        holders = [{"id": candidate.id, "holder": candidate.holder} for candidate in candidates]
+        rows = await self._database.read(statement("claimed_by"), {"candidates": encode_rows(holders)})
+        return [Claimed(**dict(zip(Claimed.__struct_fields__, row, strict=True))) for row in rows]
+
     async def pool_candidates(self, scope: PoolScope, most: int = 500) -> list[PoolCandidate]:
         """What waits in a pool, the best first."""
         parameters = {

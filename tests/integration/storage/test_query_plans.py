@@ -101,6 +101,7 @@ HOT: list[Any] = [
     ),
     pytest.param("claim", CLAIM | POOL, id="a claim of a pool"),
     pytest.param("pool_candidates", POOL | {"most": 100}, id="what a pool has"),
+    pytest.param("claimed_by", {"candidates": f"[{QUEUED}]"}, id="a claim in doubt"),
     pytest.param("settled", {"ids": SOME}, id="attempts that have ended"),
     pytest.param(
         "heartbeat",
