@@ -1,4 +1,4 @@
-"""Natural batches: whatever has come while the last statement was under way goes into the next one, without a linger."""
+"""Natural batches: whatever has come while the last statement was under way goes into the next one, with no linger."""
 
 from __future__ import annotations
 

@@ -134,9 +134,9 @@ class Dispatcher:
         except BaseException:
             await self._put_back(offer.entries)
             raise
-        finally_left = await self._answer(shares, claimed)
+        unwanted = self._answer(shares, claimed)
         self._tell_index(offer, claimed)
-        await self._give_back(finally_left)
+        await self._give_back(unwanted)
         return len(claimed)
 
     async def _offer(self, scope: PoolScope, most: int) -> Offer:
@@ -183,12 +183,13 @@ class Dispatcher:
         # Whatever was claimed comes back when its lease is over.
         return []
 
-    async def _answer(self, shares: Sequence[tuple[Waiter, UUID]], claimed: Sequence[Claimed]) -> list[Claimed]:
+    def _answer(self, shares: Sequence[tuple[Waiter, UUID]], claimed: Sequence[Claimed]) -> list[Claimed]:
         """Returns what was claimed for somebody who has gone meanwhile."""
-        owners = {job_id: waiter for waiter, job_id in shares}
+        by_id = {each.id: each for each in claimed}
         found: dict[Waiter, list[Claimed]] = {}
-        for each in claimed:
-            found.setdefault(owners[each.id], []).append(each)
+        for waiter, job_id in shares:
+            if job_id in by_id:
+                found.setdefault(waiter, []).append(by_id[job_id])
         left: list[Claimed] = []
         for waiter, jobs in found.items():
             if waiter.is_gone:

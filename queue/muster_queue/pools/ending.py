@@ -16,7 +16,7 @@ from muster_queue.jobs.lifecycle import REASONS
 from muster_queue.storage.records import Change
 
 MOST_FORGIVEN: Final = 3
-"""Attempts that end from outside and cost no retry; more of them do, or a job that kills its workers goes on for ever."""
+"""Attempts that end from outside and cost no retry; more do, or a job that kills its workers would go on for ever."""
 
 
 class FailedAttempt(msgspec.Struct, frozen=True, kw_only=True, gc=False):

@@ -118,6 +118,10 @@ class Pools:
         for dispatcher in self._dispatchers.values():
             dispatcher.line.send_away()
 
+    @property
+    def waiting_workers(self) -> int:
+        return self._waiting
+
     def awaken(self, queues: Iterable[tuple[str, str]]) -> None:
         """Jobs of these (namespace, queue) are waiting now: told after they were put into the index, or not."""
         for namespace, queue in queues:
