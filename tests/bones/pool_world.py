@@ -6,7 +6,7 @@ import asyncio
 import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -67,6 +67,7 @@ class PoolWorld:
     pools: Pools
     database: Database
     index: QueueIndex
+    tokens: dict[str, str] = field(default_factory=dict)
 
     @property
     def jobs(self) -> Jobs:
@@ -99,9 +100,12 @@ class PoolWorld:
         await Mover(self.database).move_one(change, Actor(name="ann", action="cancel"))
 
     async def ask(self, what: str, user: str = "ann", **body: Any) -> Any:
-        answer = await self.rest.ask("POST", f"{POOL}/{what}", token=self.rest.token(user), json=body)
+        answer = await self.rest.ask("POST", f"{POOL}/{what}", token=self._token(user), json=body)
         assert answer.status == 200, answer.body
         return answer.json()
+
+    def _token(self, user: str) -> str:
+        return self.tokens.setdefault(user, self.rest.token(user))
 
     async def lease(self, worker: str = "w", most: int = 1, wait: float = 0.0, **more: Any) -> list[dict[str, Any]]:
         answer = await self.ask("lease", worker=worker, most=most, wait_seconds=wait, **more)

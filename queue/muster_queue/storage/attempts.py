@@ -86,8 +86,12 @@ class Attempts:
     async def settled(self, job_ids: Sequence[UUID]) -> dict[tuple[UUID, int], Settled]:
         """The attempts of these jobs that have ended."""
         rows = await self._database.read(statement("settled"), {"ids": list(job_ids)})
-        found = [Settled(**dict(zip(Settled.__struct_fields__, row, strict=True))) for row in rows]
-        return {(settled.job_id, settled.attempt): settled for settled in found}
+        return {
+            (job_id, attempt): Settled(
+                job_id=job_id, attempt=attempt, holder=holder, outcome=JobPhase(outcome), failure=failure
+            )
+            for job_id, attempt, holder, outcome, failure in rows
+        }
 
     async def heartbeat(
         self, beats: Sequence[Beat], *, holder: str = "", lease_seconds: float

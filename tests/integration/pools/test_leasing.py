@@ -124,18 +124,40 @@ async def test_jobs_with_pods_are_never_leased(world: PoolWorld) -> None:
     assert (await world.job(job.id)).phase is JobPhase.QUEUED
 
 
-async def test_a_socket_that_closes_loses_nothing(world: PoolWorld) -> None:
-    """Also where it closes while its job is being claimed."""
-    for _ in range(25):
-        leaving = asyncio.create_task(world.lease("leaving", wait=20))
-        await until(lambda: world.pools.waiting_workers == 1)
-        (job_id,) = await world.submit(pool_job())
-        leaving.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await leaving
-        (lease,) = await world.lease("staying", wait=20)
-        assert lease["job_id"] == str(job_id)
-        assert await world.succeed(lease, "staying") == "accepted"
+async def test_a_worker_that_has_gone_gets_nothing_any_more(world: PoolWorld) -> None:
+    leaving = asyncio.create_task(world.lease("leaving", wait=20))
+    await until(lambda: world.pools.waiting_workers == 1)
+    leaving.cancel()
+    await until(lambda: world.pools.waiting_workers == 0)
+    staying = asyncio.create_task(world.lease("staying", wait=20))
+    await until(lambda: world.pools.waiting_workers == 1)
+    (job_id,) = await world.submit(pool_job())
+    ((lease,),) = await asyncio.gather(staying)
+    assert (lease["job_id"], lease["attempt"]) == (str(job_id), 1)
+
+
+async def test_a_socket_that_closes_at_any_moment_loses_nothing(
+    tmp_path: Path, app_url: str, redis: RedisServer
+) -> None:
+    """An answer that was on its way comes back with its lease; all else goes to the next at once."""
+    async with pool_world(tmp_path, app_url, redis, lease_seconds=1) as world:
+        for number in range(12):
+            leaving = asyncio.create_task(world.lease("leaving", wait=20))
+            await until(lambda: world.pools.waiting_workers == 1)
+            (job_id,) = await world.submit(pool_job())
+            await asyncio.sleep(number / 1000)
+            leaving.cancel()
+            found: list[str] = []
+
+            async def next_one(found: list[str] = found) -> bool:
+                await world.expire()
+                for lease in await world.lease("staying", wait=0.5):
+                    found.append(lease["job_id"])
+                    assert await world.succeed(lease, "staying") == "accepted"
+                return bool(found)
+
+            await until_async(next_one)
+            assert found == [str(job_id)]
 
 
 async def test_a_silent_worker_loses_its_job_to_the_next(tmp_path: Path, app_url: str, redis: RedisServer) -> None:
