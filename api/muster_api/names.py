@@ -85,6 +85,15 @@ CANCEL_ANNOTATION: Final = f"{PREFIX}cancel"
 RETRY_ANNOTATION: Final = f"{PREFIX}retry"
 """On an AIJob that has failed: each new value begins it anew, with all its retries."""
 
+JOB_ID_ANNOTATION: Final = f"{PREFIX}job-id"
+"""On an AIJob that stands for a job of the queue service: that job's id. Only the controller writes it."""
+
+SUBMITTED_ANNOTATION: Final = f"{PREFIX}submitted"
+"""When that job was submitted, which is what it is ordered by: RFC 3339 in UTC with microseconds. Only the controller."""
+
+QUEUED_ANNOTATION: Final = f"{PREFIX}queued"
+"""Since when that job waited before it became an AIJob, for its queueTimeoutSeconds. Only the controller."""
+
 SIMULATE_PREFIX: Final = f"{PREFIX}simulate-"
 """Annotations that a simulated node plays: from an AIJob they are handed on to its pods."""
 

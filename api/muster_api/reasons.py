@@ -44,6 +44,7 @@ class Reason(StrEnum):
     NAME_TAKEN = "NameTaken"
     SUSPENDED = "Suspended"
     CANCELLED = "Cancelled"
+    DELETED = "Deleted"
     JOB_DELETED = "JobDeleted"
     QUEUE_TIMEOUT = "QueueTimeout"
     RUN_TIMEOUT = "RunTimeout"

@@ -67,8 +67,9 @@ class GangRequest:
     """A gang that wants to be placed whole.
 
     `minimum` of all members of all groups together must fit, and as many more as there is room for are placed with
-    them. To grow a running elastic gang, ask for its further members alone with a minimum of 1. `created` is the
-    RFC 3339 creation timestamp. `unsupported` names a constraint that the planner does not model, if there is one.
+    them. To grow a running elastic gang, ask for its further members alone with a minimum of 1. `created` is a text
+    that sorts as the times of submission do. `unsupported` names a constraint that the planner does not model, if
+    there is one.
     """
 
     key: GangKey

@@ -23,6 +23,7 @@ from muster_kube.session import ApiSession
 from muster_queue.identity.gatekeeper import open_gatekeeper
 from muster_queue.identity.settings import IdentitySettings
 from muster_queue.rest.application import make_application
+from muster_queue.rest.pool_service import PoolService
 
 ANN, BOB = "oidc:ann", "oidc:bob"
 VERBS = ("create", "get", "list", "patch", "delete")
@@ -69,7 +70,7 @@ class Answer:
 
 
 @asynccontextmanager
-async def rest_world(folder: Path) -> AsyncIterator[RestWorld]:
+async def rest_world(folder: Path, pools: PoolService | None = None) -> AsyncIterator[RestWorld]:
     """Everything runs in the test's loop; the port is real."""
     tokens = TokenMaker()
     keys = folder / "jwks.json"
@@ -83,7 +84,7 @@ async def rest_world(folder: Path) -> AsyncIterator[RestWorld]:
             open_gatekeeper(settings, session, clock) as gate,
             aiohttp.ClientSession() as client,
         ):
-            server = HttpServer(make_application(jobs, gate, clock, CollectorRegistry()), "127.0.0.1", 0)
+            server = HttpServer(make_application(jobs, gate, clock, CollectorRegistry(), pools=pools), "127.0.0.1", 0)
             serving = asyncio.create_task(server.run())
             await server.started.wait()
             try:

@@ -15,6 +15,7 @@ from muster_worker.errors import RefusedError
 from muster_worker.installation import Installation, examine
 from muster_worker.job import KINDS, run_job
 from muster_worker.option_reading import CONFIGURATION, help_for
+from muster_worker.pool.options import add_options
 from muster_worker.termination_message import write_termination_message
 
 _EXITS = "Exit status: 0 done, 1 failed (another attempt may help), 2 refused (none can), 143 stopped by SIGTERM."
@@ -26,6 +27,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command = chosen.pop("command")
     if command == "check":
         return _check(chosen["output"])
+    if command == "pool":
+        from muster_worker.pool.command import run_pool
+
+        return run_pool(argparse.Namespace(**chosen))
     if command == "run":
         return run_job(None, {}, os.environ)
     given = {name: value for name, value in chosen.items() if value is not None}
@@ -64,6 +69,15 @@ def _parser() -> argparse.ArgumentParser:
         description=f"MUSTER_JOB_TYPE is one of {', '.join(JobType)}; {CONFIGURATION} is a JSON object of options.",
         epilog=_EXITS,
     )
+    pool = commands.add_parser(
+        "pool",
+        help="take jobs of a pool from the api, several at once, until told to stop",
+        description="Leases jobs with `execution: pool` over the REST api, runs them, and says how each has ended. "
+        "Each option may also come from the environment, as MUSTER_POOL_URL and so on.",
+        epilog="Exit status: 0 stopped in order by SIGTERM, 1 failed, 2 refused (an option or the installation).",
+        allow_abbrev=False,
+    )
+    add_options(pool)
     check = commands.add_parser("check", help="say what is installed, and exit with 1 if something is missing")
     check.add_argument("-o", "--output", choices=("text", "json"), default="text", help="how to print")
     return parser

@@ -11,6 +11,7 @@ from muster_kube.clock import SystemClock
 from muster_kube.session import ApiSession
 from muster_kube.supervision import Supervisor
 from muster_queue.intake.settings import IntakeSettings
+from muster_queue.pools.settings import PoolSettings
 from muster_queue.rest.serving import ApiSettings, serve_api
 from muster_queue.rest.streams import MOST_STREAMS
 from muster_queue.service.opening import open_service
@@ -28,10 +29,11 @@ class Settings:
     stores: StoreSettings
     intake: IntakeSettings
     tenants: TenantSettings
+    pools: PoolSettings
 
     @classmethod
     def from_environment(cls) -> Self:
-        return cls(ApiSettings(), StoreSettings.from_environment(), IntakeSettings(), TenantSettings())
+        return cls(ApiSettings(), StoreSettings.from_environment(), IntakeSettings(), TenantSettings(), PoolSettings())
 
 
 async def run_api(supervisor: Supervisor, settings: Settings) -> None:
@@ -45,7 +47,7 @@ async def run_api(supervisor: Supervisor, settings: Settings) -> None:
         open_service(supervisor, stores, session, log_session, settings, clock, registry) as service,
     ):
         try:
-            await serve_api(supervisor, settings.api, service, session, clock, registry)
+            await serve_api(supervisor, settings.api, service.jobs, session, clock, registry, pools=service.pools)
         finally:
             # Whatever uses the stores ends before they are closed.
             await supervisor.close()

@@ -16,6 +16,7 @@ from muster_queue.controller.groups import GroupKey
 from muster_queue.controller.members import Member
 from muster_queue.controller.shapes import Shape
 from muster_queue.jobs.limits import charges_of
+from muster_queue.jobs.ordering import order_text, widened
 from muster_queue.jobs.templates import JobTemplate
 
 Shapes = Mapping[str, Shape]
@@ -102,7 +103,7 @@ def gang_request(gang: Gang, members: Iterable[Member], shapes: Shapes, lesson: 
         key=(metadata.namespace, metadata.name),
         uid=metadata.uid,
         priority=gang.spec.priority,
-        created=metadata.creation_timestamp or "",
+        created=widened(metadata.creation_timestamp),
         groups=groups_of(members, shapes),
         minimum=gang.spec.min_members,
         taught=lesson,
@@ -117,7 +118,7 @@ def job_request(gang: Gang, template: JobTemplate, shapes: Shapes, lesson: Lesso
         key=(metadata.namespace, metadata.name),
         uid=metadata.uid,
         priority=gang.spec.priority,
-        created=template.job.metadata.creation_timestamp or "",
+        created=order_text(template.job.metadata),
         groups=(MemberGroup(template.shape, shape.demand, shape.constraints, template.members),),
         minimum=gang.spec.min_members,
         taught=lesson,
@@ -133,7 +134,7 @@ def growth_request(gang: Gang, member: Member, shapes: Shapes, lesson: Lesson) -
         key=(metadata.namespace, f"{metadata.name}/{member.name}"),
         uid=member.uid,
         priority=gang.spec.priority,
-        created=metadata.creation_timestamp or "",
+        created=widened(metadata.creation_timestamp),
         groups=groups_of((member,), shapes),
         minimum=1,
         taught=lesson,
@@ -146,7 +147,7 @@ def single_request(member: Member, shapes: Shapes, lesson: Lesson) -> GangReques
         key=(member.namespace, f"pod/{member.name}"),
         uid=member.uid,
         priority=member.priority,
-        created=member.created,
+        created=widened(member.created),
         groups=groups_of((member,), shapes),
         minimum=1,
         taught=lesson,

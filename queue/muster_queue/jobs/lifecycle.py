@@ -20,6 +20,7 @@ from muster_api.phases import GangPhase, JobPhase
 from muster_api.reasons import Reason
 from muster_planner.wording import members_text
 from muster_queue.jobs.failures import UNCOUNTED, AttemptEnd, backoff
+from muster_queue.jobs.ordering import waiting_since
 from muster_queue.jobs.telling import asked_retry, told, wall_time
 from muster_queue.jobs.views import GangFacts, JobView
 
@@ -30,7 +31,7 @@ UNDER_WAY: Final = frozenset({GangPhase.RESERVED, GangPhase.RELEASED, GangPhase.
 
 MOST_RECORDS: Final = 10
 
-_REASONS: Final = {
+REASONS: Final = {
     FailureClass.EXIT_CODE: Reason.MEMBER_FAILED,
     FailureClass.OUT_OF_MEMORY: Reason.OUT_OF_MEMORY,
     FailureClass.PREEMPTED: Reason.PREEMPTED,
@@ -169,7 +170,7 @@ def _close_attempt(view: JobView, end: AttemptEnd) -> JobDecision:
     """Write the attempt down as over, and what comes next."""
     status = _with_record(view, end)
     assert status is not None
-    policy, reason = view.job.spec.retry_policy, _REASONS[end.failure]
+    policy, reason = view.job.spec.retry_policy, REASONS[end.failure]
     counted = 0 if end.failure in UNCOUNTED else 1
     status = msgspec.structs.replace(status, retries=status.retries + counted)
     ready = f"0/{view.members}"
@@ -262,7 +263,7 @@ def _waiting(view: JobView) -> JobDecision:
     pause = pause_left(status, view.now)
     if pause > 0:
         return JobDecision(status, recheck_after=pause)
-    since = status.queued_time or view.job.metadata.creation_timestamp or _now(view)
+    since = status.queued_time or waiting_since(view.job.metadata) or _now(view)
     limit = view.job.spec.queue_timeout_seconds
     left = None if limit is None else (datetime.fromisoformat(since) - view.now).total_seconds() + limit
     if left is not None and left <= 0:

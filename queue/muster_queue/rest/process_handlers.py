@@ -13,7 +13,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from muster_kube.serve import JSON_TYPE, TEXT_TYPE, AsgiApp, Receive, Send
 from muster_queue.rest.docs_page import CONTENT_POLICY, page
 from muster_queue.rest.openapi import describe
-from muster_queue.rest.operations import Operation
+from muster_queue.rest.operations import OPERATIONS
 from muster_queue.rest.wire import Scope, answer
 
 _HTML: Final = b"text/html; charset=utf-8"
@@ -21,11 +21,9 @@ _POLICY: Final = ((b"content-security-policy", CONTENT_POLICY.encode()),)
 _DISTRIBUTION: Final = "muster-scheduler"
 
 
-def process_handlers(
-    unready: Callable[[], Sequence[str]], registry: CollectorRegistry, operations: Sequence[Operation]
-) -> Mapping[str, AsgiApp]:
+def process_handlers(unready: Callable[[], Sequence[str]], registry: CollectorRegistry) -> Mapping[str, AsgiApp]:
     """By the names of their operations; both documents are made once."""
-    document = describe(operations, _version())
+    document = describe(OPERATIONS, _version())
 
     async def readyz(scope: Scope, receive: Receive, send: Send) -> None:
         missing = unready()

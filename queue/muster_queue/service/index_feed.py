@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 import structlog
@@ -29,14 +29,17 @@ SETTLE_SECONDS: Final = 0.2
 """Outbox rows are deleted together now and then: well before the relay would take them for forgotten."""
 
 Told = tuple[Sequence[NewJob], StoredBatch]
+Awaken = Callable[[Iterable[tuple[str, str]]], None]
+"""Told of the (namespace, queue) of jobs that are waiting now."""
 
 
 class IndexFeed:
     """Only jobs that pools run go into the index: what becomes an AIJob is chosen from Postgres."""
 
-    def __init__(self, index: QueueIndex, outbox: Outbox) -> None:
+    def __init__(self, index: QueueIndex, outbox: Outbox, awaken: Awaken) -> None:
         self._index = index
         self._outbox = outbox
+        self._awaken = awaken
         self._batches: deque[Told] = deque()
         self._came = asyncio.Event()
         self._settled: list[int] = []
@@ -69,6 +72,8 @@ class IndexFeed:
                 pause.reset()
             except IndexFailure as error:
                 self.dropped += len(batches)
+                # Pools look into Postgres then.
+                self._awaken({(job.namespace, job.queue) for jobs, _ in batches for job in jobs if is_pooled(job)})
                 log.warning("index cannot be told of new jobs", commits=len(batches), error=str(error))
                 await asyncio.sleep(pause.next_delay())
 
@@ -81,6 +86,7 @@ class IndexFeed:
                     entries.setdefault(QueueKey(job.namespace, job.queue), []).append(Entry(str(job.id), score))
         for queue, found in entries.items():
             await self._index.add(queue, found)
+            self._awaken([(queue.namespace, queue.name)])
         room = MOST_SETTLED - len(self._settled)
         self._settled += [batch.outbox_id for _, batch in batches[: max(0, room)] if batch.outbox_id is not None]
 

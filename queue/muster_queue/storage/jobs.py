@@ -102,13 +102,13 @@ class Jobs:
         if not rows:
             return [], None
         last = rows[-1]
-        standing = [_standing(row) for row in rows if row[8] == JobPhase.QUEUED]
+        standing = [as_standing(row) for row in rows if row[8] == JobPhase.QUEUED]
         return standing, BacklogPlace(last[1], last[2], last[0])
 
     async def standing(self, job_ids: Sequence[UUID]) -> list[Standing]:
         """What the index has to know of these jobs; those that are gone are left out."""
         rows = await self._database.read(statement("standing"), {"ids": list(job_ids)})
-        return [_standing(row) for row in rows]
+        return [as_standing(row) for row in rows]
 
     async def oldest_queued(self, places: Collection[tuple[str, str]]) -> dict[tuple[str, str], datetime]:
         """Since when the longest queued job waits, of these namespaces' queues; those where none waits are left out."""
@@ -183,7 +183,8 @@ def _since(job_id: UUID) -> datetime:
     return made_at(job_id) - CLOCK_ALLOWANCE
 
 
-def _standing(row: tuple[Any, ...]) -> Standing:
+def as_standing(row: tuple[Any, ...]) -> Standing:
+    """What the index has to know of the job of this row."""
     job_id, namespace, queue, execution, priority, attempt, queued_at, created_at, phase = row
     return Standing(
         id=job_id,

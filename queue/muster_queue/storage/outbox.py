@@ -34,3 +34,8 @@ class Outbox:
         """Forgets rows that the index knows of. It waits for no disk: telling the index twice does no harm."""
         parameters = {"ids": list(row_ids)}
         return len(await self._database.write(statement("outbox_settle"), parameters, is_repeatable=True, relaxed=True))
+
+    async def depth(self) -> tuple[int, float]:
+        """About how many rows there are, and the age of the oldest in seconds."""
+        ((rows, seconds),) = await self._database.read(statement("outbox_depth"), {})
+        return int(rows), max(0.0, float(seconds))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from enum import IntFlag
 from typing import Any, Final
 from uuid import UUID
 
@@ -141,6 +142,8 @@ class Change(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     result: msgspec.Raw = NOTHING
     is_gone: bool = False
     """The job's object was deleted: its name is free again. Only of a job that has ended, or ends with this change."""
+    is_mirror: bool = False
+    """Says what the job's AIJob says already: nothing that has to be carried to it."""
 
     def as_row(self) -> dict[str, Any]:
         """What the statement reads; the table of transitions says which phases it may come from."""
@@ -172,6 +175,7 @@ class Change(msgspec.Struct, frozen=True, kw_only=True, gc=False):
             "result": self.result,
             "is_end": target in ENDED,
             "is_gone": self.is_gone,
+            "is_mirror": self.is_mirror,
         }
 
 
@@ -202,6 +206,26 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The number that this attempt would have; None where the index does not know."""
     wake_seconds: float | None = None
     gpus: int = 0
+    holder: str | None = None
+    """Who is to have it, where a batch is for several."""
+
+
+class PoolScope(msgspec.Struct, frozen=True, kw_only=True):
+    """The jobs that the workers of a pool may have."""
+
+    namespace: str
+    queue: str
+    job_types: tuple[str, ...] | None = None
+    """None: all of them."""
+
+
+class PoolCandidate(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """A job of a pool that waits, with what its place in the order is made of."""
+
+    id: UUID
+    priority: int
+    attempt: int
+    queued_at: datetime
 
 
 class Claimed(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -222,6 +246,7 @@ class Claimed(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     created_at: datetime
     queued_at: datetime | None
     claimed_at: datetime
+    holder: str
 
 
 class Beat(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -230,6 +255,17 @@ class Beat(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     id: UUID
     attempt: int
     progress: float | None = None
+    holder: str | None = None
+
+
+class Settled(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """How an attempt has ended."""
+
+    job_id: UUID
+    attempt: int
+    holder: str
+    outcome: JobPhase
+    failure: str | None
 
 
 class ExpiredAttempt(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -275,6 +311,72 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     message: str
     attempt: int
     actor: str
+
+
+class Wish(IntFlag):
+    """What was changed in a job and its AIJob does not say yet."""
+
+    PRIORITY = 1
+    PHASE = 2
+    RETRY = 4
+
+
+class Reflection(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """A job as far as its AIJob has to agree with it."""
+
+    id: UUID
+    namespace: str
+    name: str
+    phase: JobPhase
+    version: int
+    attempt: int = 0
+    priority: int = 50
+    reason: str = ""
+    message: str = ""
+    wishes: int = 0
+    """Bits of Wish."""
+    object_uid: str | None = None
+    queued_at: datetime | None = None
+    is_gone: bool = False
+    holder: str = ""
+    """Who has or had its last attempt."""
+
+
+class PodCandidate(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """A job that waits and has no AIJob yet."""
+
+    id: UUID
+    namespace: str
+    queue: str
+    priority: int
+    created_at: datetime
+
+
+class Made(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """An AIJob that stands for a job."""
+
+    id: UUID
+    uid: str
+    is_ours: bool = True
+    """Made from the job's row, which then may have changed since: whatever it says is to be carried."""
+
+
+class Told(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """Why a job is where it is, in the words of its AIJob; no news for its history."""
+
+    id: UUID
+    version: int
+    reason: str
+    message: str
+
+
+class OpenLease(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """An attempt in a pool worker's hands."""
+
+    id: UUID
+    attempt: int
+    seconds: float
+    """Until its lease is over; less than 0 where it is."""
 
 
 class Standing(msgspec.Struct, frozen=True, kw_only=True, gc=False):

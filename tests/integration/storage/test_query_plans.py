@@ -30,7 +30,8 @@ insert into muster.jobs (
 )
 select
     ('01980000-0000-7000-8000-' || lpad(to_hex(n), 12, '0'))::uuid, 'team-' || n % 5, 'job-' || n,
-    (array['training', 'inference', 'simulation'])[1 + n % 3], 'queue-' || n % 3, '', 'pool', n % 100,
+    (array['training', 'inference', 'simulation'])[1 + n % 3], 'queue-' || n % 3, '',
+    case when n % 3 = 0 then 'pod' else 'pool' end, n % 100,
     (case when n % 1000 = 0 then 'Running' when n % 1000 = 1 then 'Held' when n % 1000 = 2 then 'DeadLetter'
         when n % 2 = 0 then 'Succeeded' else 'Queued' end)::muster.job_phase,
     case when n % 1000 = 1 then 1 when n % 1000 = 2 then 4 when n % 1000 <> 0 and n % 2 = 0 then 2 else 0 end,
@@ -61,6 +62,8 @@ insert into muster.outbox (job_ids) select array[gen_random_uuid()] from generat
 
 SOME = [UUID(f"01980000-0000-7000-8000-{number:012x}") for number in range(3, 60_003, 3_000)]
 QUEUED = '{"id":"01980000-0000-7000-8000-000000000003","attempt":1}'
+CLAIM = {"candidates": f"[{QUEUED}]", "holder": "w", "actor": "p", "lease_seconds": 30.0, "target": "Running"}
+POOL = {"namespace": "team-1", "queue": "queue-1", "job_types": ["inference"]}
 LISTING: dict[str, Any] = {
     "namespaces": ["team-1"],
     "shelves": [0, 1, 2, 3, 4, 5],
@@ -93,9 +96,13 @@ HOT: list[Any] = [
     pytest.param("move", {"changes": MOVE, "actor": "a", "action": "b", "details": None}, id="a transition"),
     pytest.param(
         "claim",
-        {"candidates": f"[{QUEUED}]", "holder": "w", "actor": "p", "lease_seconds": 30.0, "target": "Running"},
+        CLAIM | {"namespace": None, "queue": None, "job_types": None},
         id="a claim",
     ),
+    pytest.param("claim", CLAIM | POOL, id="a claim of a pool"),
+    pytest.param("pool_candidates", POOL | {"most": 100}, id="what a pool has"),
+    pytest.param("claimed_by", {"candidates": f"[{QUEUED}]"}, id="a claim in doubt"),
+    pytest.param("settled", {"ids": SOME}, id="attempts that have ended"),
     pytest.param(
         "heartbeat",
         {"beats": '[{"id":"01980000-0000-7000-8000-0000000003e8","attempt":1}]', "holder": "w", "lease_seconds": 30.0},
@@ -126,6 +133,22 @@ HOT: list[Any] = [
     pytest.param("standing", {"ids": SOME}, id="what the index asks about jobs"),
     pytest.param("outbox_pending", {"seconds": 0.0, "most": 100}, id="the outbox"),
     pytest.param("outbox_settle", {"ids": [1, 2, 3]}, id="settling the outbox"),
+    pytest.param("outbox_depth", {}, id="how full the outbox is"),
+    pytest.param("pod_candidates", {"most": 200}, id="the best jobs without an AIJob"),
+    pytest.param("oldest_waiting", {}, id="the heads of the queues"),
+    pytest.param("reflections", {"ids": SOME}, id="jobs beside their AIJobs"),
+    pytest.param("reflections_page", {"after": SOME[0], "most": 100}, id="all jobs that have an AIJob"),
+    pytest.param("reflections_wished", {"after": LEAST_ID, "most": 100}, id="wishes that are to be carried"),
+    pytest.param("mark_made", {"made": f'[{{"id":"{SOME[0]}","uid":"u","is_ours":true}}]'}, id="an AIJob is made"),
+    pytest.param("mark_carried", {"carried": f'[{{"id":"{SOME[0]}","version":1}}]'}, id="a wish is carried"),
+    pytest.param(
+        "mark_told", {"told": f'[{{"id":"{SOME[0]}","version":1,"reason":"r","message":"m"}}]'}, id="a reason is told"
+    ),
+    pytest.param(
+        "pool_backlog", {"namespace": "team-2", "queue": "queue-1", "id": SOME[5], "most": 500}, id="a pool's backlog"
+    ),
+    pytest.param("pool_leased", {}, id="leases by queue"),
+    pytest.param("leases_of", {"ids": SOME}, id="leases of some jobs"),
     pytest.param("seal_head", {}, id="the last seal"),
     pytest.param(
         "audit_digests",

@@ -9,7 +9,7 @@ with incoming as materialized (
         id uuid, version integer, attempt integer, holder text, is_expiry boolean, sources muster.job_phase[],
         target muster.job_phase, shelf smallint, reason text, message text, retries integer, priority smallint,
         wake_seconds double precision, object_uid text, failure text, exit_code integer, result json,
-        is_end boolean, is_gone boolean
+        is_end boolean, is_gone boolean, is_mirror boolean
     )
 ),
 moved as (
@@ -28,7 +28,13 @@ moved as (
         finished_at = case when i.is_end then now() when i.target is null then j.finished_at end,
         wake_at = case when i.target is null and i.wake_seconds is null then j.wake_at
             else now() + i.wake_seconds * interval '1 second' end,
-        gone_at = case when i.is_gone then now() else j.gone_at end
+        gone_at = case when i.is_gone then now() else j.gone_at end,
+        -- What its AIJob has to hear of: not what was heard from it.
+        wishes = case when i.is_gone then 0 when i.is_mirror or j.object_uid is null then j.wishes else j.wishes
+            | case when i.priority is not null and i.priority <> j.priority then 1 else 0 end
+            | case when i.target is not null then 2 else 0 end
+            | case when i.target = 'Queued' and j.phase in ('Failed', 'DeadLetter') then 4 else 0 end
+            end
     from incoming i left join muster.dispatches d on d.job_id = any (array[i.id]) and d.attempt = i.attempt
     where j.id = any (array[i.id]) and j.phase = any (i.sources) and coalesce(j.gone_at, 'infinity') = 'infinity'
         and (i.version is null or j.version = i.version)
