@@ -142,5 +142,3 @@ def _is_older(job: AIJob, other: AIJob) -> bool:
     """Resource versions of one resource are ordered numbers, as the API server has promised since 1.35."""
     mine, yours = job.metadata.resource_version, other.metadata.resource_version
     return mine.isdigit() and yours.isdigit() and int(mine) < int(yours)
-
-

@@ -44,10 +44,10 @@ def after_waiting(job: Job) -> Change | None:
     if not is_legal(job.phase, JobPhase.FAILED):
         return None
     limit = queue_time(job)
-    text = "no place in the time that it may wait" if limit is None else f"no place within the {limit:.0f} s of its time"
-    return Change(
-        job_id=job.id, version=job.version, target=JobPhase.FAILED, reason=Reason.QUEUE_TIMEOUT, message=text
+    text = (
+        "no place in the time that it may wait" if limit is None else f"no place within the {limit:.0f} s of its time"
     )
+    return Change(job_id=job.id, version=job.version, target=JobPhase.FAILED, reason=Reason.QUEUE_TIMEOUT, message=text)
 
 
 def queue_time(job: Job) -> float | None:

@@ -120,7 +120,9 @@ class Dispatch:
 
     def _tell(self, name: str, error: Exception, *, is_first: bool) -> None:
         if type(error).__module__.startswith("muster_"):
-            log.log(30 if is_first else 20, "dispatch is held up", part=name, kind=type(error).__name__, error=str(error))
+            log.log(
+                30 if is_first else 20, "dispatch is held up", part=name, kind=type(error).__name__, error=str(error)
+            )
         else:
             log.error("dispatch has failed", part=name, exc_info=error)
 

@@ -5,7 +5,19 @@ from __future__ import annotations
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 LATENCY_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0, 7200.0)
-PARTS = ("due", "expired", "housekeeping", "index", "materialise", "measure", "mirror", "relay", "scan", "seal", "wishes")
+PARTS = (
+    "due",
+    "expired",
+    "housekeeping",
+    "index",
+    "materialise",
+    "measure",
+    "mirror",
+    "relay",
+    "scan",
+    "seal",
+    "wishes",
+)
 STEPS = ("Adopt", "Carried", "Carry", "Claim", "Delete", "Shift", "Tell")
 
 
@@ -56,11 +68,11 @@ class DispatchMetrics:
         self.relay_backlog = Gauge(
             "muster_relay_backlog", "About how many commits the index has not been told of.", registry=registry
         )
-        self.relay_age = Gauge(
-            "muster_relay_oldest_age_seconds", "Age of the oldest of these.", registry=registry
-        )
+        self.relay_age = Gauge("muster_relay_oldest_age_seconds", "Age of the oldest of these.", registry=registry)
         self.due = Counter("muster_dispatch_due", "Jobs whose back-off or time was over.", registry=registry)
-        self.expired = Counter("muster_dispatch_expired_leases", "Attempts whose worker fell silent.", registry=registry)
+        self.expired = Counter(
+            "muster_dispatch_expired_leases", "Attempts whose worker fell silent.", registry=registry
+        )
         self.index_drift = Gauge(
             "muster_index_drift_jobs", "Jobs by which the index differs from Postgres, all queues.", registry=registry
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 from uuid import UUID
 
 import structlog
@@ -31,6 +31,14 @@ WISH_SECONDS: Final = 0.25
 SCAN_SECONDS: Final = 300.0
 FIRST_REST: Final = 0.5
 LONGEST_REST: Final = 60.0
+
+
+class Look(NamedTuple):
+    """An AIJob that has changed, and the job that it stands for."""
+
+    job_id: UUID
+    key: Key
+    seen: Seen
 
 
 class Mirror:
@@ -141,26 +149,32 @@ class Mirror:
         return len(pairs)
 
     async def _compare(self, keys: Sequence[Key], gone: Sequence[AIJob]) -> None:
-        looked = {job_id_of(job.metadata): (_key_of(job), Seen(job, is_gone=True)) for job in gone}
+        looked = [Look(job_id_of(job.metadata), _key_of(job), Seen(job, is_gone=True)) for job in gone]
         for key in keys:
             job = self._feed.known(key)
-            if job is None:
-                continue
-            if looked.setdefault(job_id_of(job.metadata), (key, Seen(job)))[1].is_gone:
-                # The one before it, of the same id, comes first.
-                self._feed.touch(key)
-        rows = await self._reflections.find(list(looked))
-        await self._import([seen for job_id, seen in looked.items() if job_id not in rows])
+            if job is not None:
+                looked.append(Look(job_id_of(job.metadata), key, Seen(job)))
+        rows = await self._reflections.find(list({look.job_id for look in looked}))
+        await self._import([(look.key, look.seen) for look in looked if look.job_id not in rows])
         await self._take(list(self._pairs(looked, rows)))
 
-    def _pairs(self, looked: dict[UUID, tuple[Key, Seen]], rows: dict[UUID, Reflection]) -> Iterable[Pair]:
-        for job_id, row in rows.items():
-            key, seen = looked[job_id]
-            step = next_step(row, seen)
+    def _pairs(self, looked: Sequence[Look], rows: dict[UUID, Reflection]) -> Iterable[Pair]:
+        taken: set[UUID] = set()
+        for look in looked:
+            row = rows.get(look.job_id)
+            if row is None or _key(row) != look.key:
+                # None yet, or an AIJob that only says that it stands for the job.
+                continue
+            if row.id in taken:
+                # The one before it, of the same id, comes first.
+                self._again(look.key, look.seen)
+                continue
+            step = next_step(row, look.seen)
             if step is not None:
-                yield Pair(key, row, seen, step)
+                taken.add(row.id)
+                yield Pair(look.key, row, look.seen, step)
             else:
-                self._patience.pop(key, None)
+                self._patience.pop(look.key, None)
 
     async def _import(self, unknown: Sequence[tuple[Key, Seen]]) -> None:
         jobs = {key: seen.job for key, seen in unknown if seen.job is not None}

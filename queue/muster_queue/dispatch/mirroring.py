@@ -175,9 +175,14 @@ def _carry(row: Reflection, job: AIJob) -> Carry | None:
     """What the AIJob does not say yet; one that has ended hears of nothing but a retry."""
     has_ended = phase_meant(job) in ENDED
     priority = suspend = retry = None
-    if row.wishes & Wish.RETRY and row.phase not in ENDED and job.status.phase in (
-        JobPhase.FAILED,
-        JobPhase.DEAD_LETTER,
+    if (
+        row.wishes & Wish.RETRY
+        and row.phase not in ENDED
+        and job.status.phase
+        in (
+            JobPhase.FAILED,
+            JobPhase.DEAD_LETTER,
+        )
     ):
         token = retry_token(row)
         retry, has_ended = (token if has_ended and asked_retry(job) != token else None), False

@@ -14,9 +14,9 @@ from muster_kube.failpoints import hit
 from muster_kube.resources import AIJOBS
 from muster_kube.writer import Writer
 from muster_queue.dispatch.mirroring import Carry
+from muster_queue.dispatch.rendering import object_of
 from muster_queue.jobs.ordering import stated_id
 from muster_queue.storage.records import Job
-from muster_queue.dispatch.rendering import object_of
 
 CALL_SECONDS: Final = 10.0
 

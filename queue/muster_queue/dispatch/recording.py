@@ -1,4 +1,4 @@
-"""Takes steps of many jobs at once: those in Postgres in one statement for each kind, those at the API server beside."""
+"""Takes the steps of many jobs at once: those in Postgres in one statement a kind, those at the API server beside."""
 
 from __future__ import annotations
 
@@ -88,9 +88,7 @@ class Recorder:
             candidate = Candidate(id=pair.row.id, attempt=number, gpus=step.gpus, holder=step.holder)
             by_target.setdefault(step.target, []).append(candidate)
         for target, candidates in by_target.items():
-            await self._attempts.claim(
-                candidates, holder=HOLDER, actor=HOLDER, lease_seconds=None, target=target
-            )
+            await self._attempts.claim(candidates, holder=HOLDER, actor=HOLDER, lease_seconds=None, target=target)
             await hit("dispatch-claimed")
 
     async def _shift(self, shifts: Sequence[tuple[Pair, Shift]]) -> set[Key]:

@@ -56,7 +56,9 @@ class PostgresTruth:
         with _as_truth():
             found = await self._jobs.standing([UUID(job) for job in jobs if is_id(job)])
             here = [
-                one for one in found if one.execution == "pool" and (one.namespace, one.queue) == (queue.namespace, queue.name)
+                one
+                for one in found
+                if one.execution == "pool" and (one.namespace, one.queue) == (queue.namespace, queue.name)
             ]
             return await self._known(here)
 

@@ -34,7 +34,9 @@ class Pooled:
         leases = await self._database.read(statement("pool_leased"), {})
         leased = {(namespace, queue): count for namespace, queue, count in leases}
         return [
-            PoolCount(namespace, queue, max(0, count - leased.get((namespace, queue), 0)), leased.get((namespace, queue), 0))
+            PoolCount(
+                namespace, queue, max(0, count - leased.get((namespace, queue), 0)), leased.get((namespace, queue), 0)
+            )
             for namespace, queue, count in active
         ]
 

@@ -64,9 +64,7 @@ def test_exactly_those_go_that_fewer_than_the_window_come_before(
     picked = chosen(found, {PLACE: waiting}, window)
     ranks = {one.id.int: Rank.of(one.priority, one.created_at, one.id) for one in found}
     everybody = [*ranks.values(), *waiting]
-    right = [
-        number for number, own in ranks.items() if sum(other < own for other in everybody) < window
-    ]
+    right = [number for number, own in ranks.items() if sum(other < own for other in everybody) < window]
     assert sorted(numbers(picked)) == sorted(right)
     assert [ranks[number] for number in numbers(picked)] == sorted(ranks[number] for number in right)
 
@@ -78,5 +76,7 @@ def test_both_doors_have_one_order() -> None:
 
 def test_the_id_of_a_job_of_kubectl_is_always_the_same_and_a_uuid_of_version_7() -> None:
     made = ObjectMeta(uid="u", creation_timestamp="2026-01-01T12:00:00Z")
-    assert job_id_of(made) == job_id_of(made) != job_id_of(ObjectMeta(uid="v", creation_timestamp="2026-01-01T12:00:00Z"))
+    assert (
+        job_id_of(made) == job_id_of(made) != job_id_of(ObjectMeta(uid="v", creation_timestamp="2026-01-01T12:00:00Z"))
+    )
     assert (job_id_of(made).version, job_id_of(made).variant) == (7, "specified in RFC 4122")
