@@ -72,7 +72,7 @@ def _errors(value: Any, kind: inspect.Type, path: str) -> Iterator[FieldError]:
             for key, each in value.items():
                 yield from _errors(key, kind.key_type, f"{path}[{key[:80]}]")
                 yield from _errors(each, kind.value_type, f"{path}[{key[:80]}]")
-        case inspect.AnyType():
+        case inspect.AnyType() | inspect.RawType():
             return
         case _ if not _is(value, kind):
             yield _refused(value, _wanted(kind), path)

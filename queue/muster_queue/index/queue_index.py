@@ -10,7 +10,7 @@ from muster_queue.index.calls import Calls
 from muster_queue.index.keys import QueueKey
 from muster_queue.index.lua import MOST_JOBS
 from muster_queue.index.scores import BAND, BEGINNING, TICK
-from muster_queue.index.values import Answer, Depth, Entry, Lease, Taken, Whereabouts
+from muster_queue.index.values import Answer, Depth, Entry, Held, Lease, Taken, Whereabouts
 
 Item = TypeVar("Item")
 
@@ -82,6 +82,14 @@ class QueueIndex:
             arguments = [value for entry in part for value in (entry.job, entry.score, entry.attempt)]
             answers += map(Answer, await self._calls.run("give_back", _all_keys(queue), arguments))
         return answers
+
+    async def restore(self, queue: QueueKey, held: Sequence[Held]) -> int:
+        """Puts in leases that Postgres knows of and the index may not: lost with the store, or claimed past it."""
+        restored = 0
+        for part in in_parts(held):
+            arguments = [value for job in part for value in (job.job, job.attempt, milliseconds(job.seconds))]
+            restored += int(await self._calls.run("restore_leases", _all_keys(queue), arguments))
+        return restored
 
     async def expire(
         self, queue: QueueKey, most: int = MOST_JOBS, *, told_again_seconds: float = TOLD_AGAIN_SECONDS

@@ -14,7 +14,7 @@ from muster_queue.index.judgement import Doubt
 from muster_queue.index.keys import QueueKey
 from muster_queue.index.lua import MOST_JOBS
 from muster_queue.index.markers import Rebuild
-from muster_queue.index.queue_index import QueueIndex, entries_of, in_parts, milliseconds
+from muster_queue.index.queue_index import QueueIndex, entries_of, in_parts
 from muster_queue.index.truth import Truth
 from muster_queue.index.values import Entry, Held, Lease
 
@@ -83,10 +83,7 @@ class QueueRepair:
         await self._restore([job for job in page if isinstance(job, Held)])
 
     async def _restore(self, held: Sequence[Held]) -> None:
-        keys = (self._queue.waiting, self._queue.leases, self._queue.attempts)
-        for part in in_parts(held):
-            arguments = [value for job in part for value in (job.job, job.attempt, milliseconds(job.seconds))]
-            self.counts.restored += int(await self._calls.run("restore_leases", keys, arguments))
+        self.counts.restored += await self._index.restore(self._queue, held)
 
     async def _scan(self, key: str) -> AsyncGenerator[list[Entry], None]:
         cursor = "0"

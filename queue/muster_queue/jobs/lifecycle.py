@@ -31,7 +31,7 @@ UNDER_WAY: Final = frozenset({GangPhase.RESERVED, GangPhase.RELEASED, GangPhase.
 
 MOST_RECORDS: Final = 10
 
-_REASONS: Final = {
+REASONS: Final = {
     FailureClass.EXIT_CODE: Reason.MEMBER_FAILED,
     FailureClass.OUT_OF_MEMORY: Reason.OUT_OF_MEMORY,
     FailureClass.PREEMPTED: Reason.PREEMPTED,
@@ -170,7 +170,7 @@ def _close_attempt(view: JobView, end: AttemptEnd) -> JobDecision:
     """Write the attempt down as over, and what comes next."""
     status = _with_record(view, end)
     assert status is not None
-    policy, reason = view.job.spec.retry_policy, _REASONS[end.failure]
+    policy, reason = view.job.spec.retry_policy, REASONS[end.failure]
     counted = 0 if end.failure in UNCOUNTED else 1
     status = msgspec.structs.replace(status, retries=status.retries + counted)
     ready = f"0/{view.members}"

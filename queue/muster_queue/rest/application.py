@@ -14,6 +14,8 @@ from muster_queue.rest.door import Door, Gate
 from muster_queue.rest.job_handlers import JobHandlers
 from muster_queue.rest.metrics import RestMetrics
 from muster_queue.rest.operations import OPERATIONS
+from muster_queue.rest.pool_handlers import PoolHandlers
+from muster_queue.rest.pool_service import NoPools, PoolService
 from muster_queue.rest.process_handlers import process_handlers
 from muster_queue.rest.responses import as_app
 from muster_queue.rest.routing import RouteTable
@@ -22,10 +24,12 @@ from muster_queue.rest.streams import StreamSlots
 from muster_queue.rest.submitting import SubmitOne
 
 
-def make_application(service: JobService, gate: Gate, clock: Clock, registry: CollectorRegistry) -> Door:
+def make_application(
+    service: JobService, gate: Gate, clock: Clock, registry: CollectorRegistry, pools: PoolService | None = None
+) -> Door:
     """What uvicorn runs. An operation without a handler is a mistake that shows here and not at its first request."""
     metrics = RestMetrics(registry)
-    handlers = _handlers(service, StreamSlots(metrics.streams), clock, registry)
+    handlers = _handlers(service, pools or NoPools(), StreamSlots(metrics.streams), clock, registry)
     missing = {operation.name for operation in OPERATIONS} ^ handlers.keys()
     if missing:
         raise RuntimeError(f"operations and handlers differ: {', '.join(sorted(missing))}")
@@ -33,12 +37,13 @@ def make_application(service: JobService, gate: Gate, clock: Clock, registry: Co
 
 
 def _handlers(
-    service: JobService, slots: StreamSlots, clock: Clock, registry: CollectorRegistry
+    service: JobService, pools: PoolService, slots: StreamSlots, clock: Clock, registry: CollectorRegistry
 ) -> Mapping[str, AsgiApp]:
     starlette = {**JobHandlers(service, slots, clock).by_name(), **AroundHandlers(service).by_name()}
     return {
         "submit_job": SubmitOne(service),
         "submit_jobs": SubmitMany(service),
+        **PoolHandlers(pools).by_name(),
         **{name: as_app(handler) for name, handler in starlette.items()},
         **process_handlers(service, registry),
     }

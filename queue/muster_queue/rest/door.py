@@ -14,7 +14,7 @@ from muster_queue.identity.access import Access
 from muster_queue.identity.bearer import bearer_token
 from muster_queue.identity.caller import Caller
 from muster_queue.identity.errors import IdentityError
-from muster_queue.rest.identifiers import read_job_id
+from muster_queue.rest.identifiers import pool_of, read_job_id
 from muster_queue.rest.metrics import RestMetrics
 from muster_queue.rest.operations import Extent, Operation
 from muster_queue.rest.problems import Kind, ProblemError, problem_of
@@ -43,7 +43,7 @@ class Gate(Protocol):
 class Entry:
     """A request that was let in: who it is from, what it is for, and what the door has read of it already."""
 
-    __slots__ = ("_gate", "caller", "is_allowed", "job", "operation", "query")
+    __slots__ = ("_gate", "caller", "is_allowed", "job", "operation", "parameters", "query")
 
     def __init__(self, gate: Gate, operation: Operation, caller: Caller, query: Query) -> None:
         self._gate = gate
@@ -51,6 +51,7 @@ class Entry:
         self.caller = caller
         self.query = query
         self.job: JobRecord | None = None
+        self.parameters: Mapping[str, str] = {}
         self.is_allowed = False
 
     async def require(self, access: Access) -> None:
@@ -117,11 +118,12 @@ class Door:
         if operation is None:
             raise _nothing_there(match)
         entry = Entry(self._gate, operation, caller, read_query(scope["query_string"], operation.query))
-        await self._admit(entry, match.job_id)
+        entry.parameters = match.parameters
+        await self._admit(entry)
         scope[ENTRY] = watched.entry = entry
         await self._handlers[operation.name](scope, receive, watched.send)
 
-    async def _admit(self, entry: Entry, job_id: str) -> None:
+    async def _admit(self, entry: Entry) -> None:
         need, extent = entry.operation.need, entry.operation.extent
         if need is None:
             raise ProblemError(Kind.FORBIDDEN, "nobody may do this")
@@ -130,7 +132,10 @@ class Door:
                 # Its handler asks for each namespace as it reads it; until then no success leaves the door.
                 return
             case Extent.JOB:
-                await self._admit_to_job(entry, need, read_job_id(job_id))
+                await self._admit_to_job(entry, need, read_job_id(entry.parameters["job_id"]))
+            case Extent.POOL:
+                namespace, _ = pool_of(entry.parameters)
+                await entry.require(msgspec.structs.replace(need, namespace=namespace))
             case Extent.QUERY if isinstance(entry.query, NamespaceQuery):
                 await entry.require(msgspec.structs.replace(need, namespace=entry.query.namespace or ""))
             case _:

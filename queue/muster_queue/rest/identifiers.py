@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Mapping
+from typing import Final
 from uuid import UUID
 
+import msgspec
+
+from muster_queue.rest.job_types import NamespaceName, QueueName
 from muster_queue.rest.problems import Kind, ProblemError
+
+_POOL_FIELDS: Final = {"namespace": NamespaceName, "queue": QueueName}
 
 
 def new_job_id() -> str:
@@ -31,3 +38,13 @@ def read_job_id(text: str) -> str:
     except ValueError:
         pass
     raise ProblemError(Kind.NOT_FOUND, "there is no such job, or you may not see it")
+
+
+def pool_of(parameters: Mapping[str, str]) -> tuple[str, str]:
+    """The namespace and the queue of a path; raises where one of them is no name."""
+    for field, kind in _POOL_FIELDS.items():
+        try:
+            msgspec.convert(parameters[field], kind)
+        except msgspec.ValidationError:
+            raise ProblemError(Kind.NOT_FOUND, f"{field}: this is no name of one") from None
+    return parameters["namespace"], parameters["queue"]

@@ -8,7 +8,7 @@ from typing import Any, Final
 import msgspec
 
 from muster_queue.rest.answers import BulkAnswer
-from muster_queue.rest.job_types import JobRequest
+from muster_queue.rest.job_types import JobRequest, NamespaceName, QueueName
 from muster_queue.rest.operations import JOB_PARAMETER, OPERATIONS, Extent, Operation
 from muster_queue.rest.problems import Problem
 
@@ -118,6 +118,9 @@ def _need(operation: Operation) -> str:
 def _parameters(operation: Operation) -> Iterator[Document]:
     if JOB_PARAMETER in operation.path:
         yield {"name": "job_id", "in": "path", "required": True, "schema": _ID_SCHEMA}
+    if operation.extent is Extent.POOL:
+        for name, kind in (("namespace", NamespaceName), ("queue", QueueName)):
+            yield {"name": name, "in": "path", "required": True, "schema": _reference(kind)}
     for field in msgspec.structs.fields(operation.query):
         schema = _without_null(_reference(field.type))
         yield {"name": field.encode_name, "in": "query", "required": False, "schema": schema}
@@ -196,5 +199,12 @@ def _can_have(operation: Operation, status: int) -> bool:
     if operation.extent is Extent.PUBLIC:
         return status in (400, 405, 431, 500)
     changes = operation.method != "GET"
-    only_for = {409: changes, 412: operation.conditional, 413: changes, 415: operation.body is not None, 422: changes}
+    conflicts = changes and operation.extent is not Extent.POOL
+    only_for = {
+        409: conflicts,
+        412: operation.conditional,
+        413: changes,
+        415: operation.body is not None,
+        422: conflicts,
+    }
     return only_for.get(status, True)

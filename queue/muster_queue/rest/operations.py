@@ -12,6 +12,14 @@ import msgspec
 from muster_queue.identity.access import Access
 from muster_queue.rest.answers import BulkAnswer, JobAnswer, JobDetailsAnswer, ListAnswer
 from muster_queue.rest.job_types import JobRequest, Priority, RequestStruct
+from muster_queue.rest.pool_service import (
+    AcknowledgeAnswer,
+    AcknowledgeRequest,
+    HeartbeatAnswer,
+    HeartbeatRequest,
+    LeaseRequest,
+    LeasesAnswer,
+)
 from muster_queue.rest.queries import (
     AuditQuery,
     JobsQuery,
@@ -31,6 +39,7 @@ from muster_queue.rest.service import (
 )
 
 JOB_PARAMETER: Final = "{job_id}"
+POOL_PATH: Final = "/api/v1/pools/{namespace}/{queue}"
 CREATE: Final = Access(verb="create", resource="aijobs")
 
 
@@ -48,6 +57,7 @@ class Extent(StrEnum):
     BODY = "each job in the body"
     QUERY = "the query's namespace, else all namespaces"
     JOB = "the job in the path"
+    POOL = "the path"
     CLUSTER = "no namespace: the whole cluster"
 
 
@@ -89,6 +99,7 @@ _LIST_QUEUES: Final = Access(verb="list", resource="aijobqueues")
 _LIST_CLUSTERS: Final = Access(verb="list", resource="computeclusters")
 _LIST_AUDIT: Final = Access(verb="list", resource="audit")
 _GET_AUDIT: Final = Access(verb="get", resource="audit")
+_LEASE: Final = Access(verb="update", resource="aijobs", subresource="lease")
 _METRICS: Final = Access(verb="get", path="/metrics")
 
 _SUBMISSION: Final = (
@@ -152,6 +163,38 @@ _JOBS: Final = (
     ),
     _job("job_logs", "GET", "/logs", _LOGS, "What a member wrote.", query=LogsQuery, media="text/plain"),
     _job("why", "GET", "/why", _GET, "Why a job is where it is.", answer=WhyAnswer),
+)
+_POOLS: Final = (
+    Operation(
+        name="lease_jobs",
+        method="POST",
+        path=f"{POOL_PATH}/lease",
+        extent=Extent.POOL,
+        need=_LEASE,
+        summary="Lease the best waiting jobs of a pool to a worker; waits for the first, if asked to.",
+        body=LeaseRequest,
+        answer=LeasesAnswer,
+    ),
+    Operation(
+        name="heartbeat_jobs",
+        method="POST",
+        path=f"{POOL_PATH}/heartbeat",
+        extent=Extent.POOL,
+        need=_LEASE,
+        summary="Keep leases, with the progress made; tells which of them are lost.",
+        body=HeartbeatRequest,
+        answer=HeartbeatAnswer,
+    ),
+    Operation(
+        name="acknowledge_jobs",
+        method="POST",
+        path=f"{POOL_PATH}/acknowledge",
+        extent=Extent.POOL,
+        need=_LEASE,
+        summary="End leased attempts: done with a result, failed, or given back.",
+        body=AcknowledgeRequest,
+        answer=AcknowledgeAnswer,
+    ),
 )
 _AROUND: Final = (
     Operation(
@@ -262,4 +305,4 @@ _PROCESS: Final = (
         media="text/plain",
     ),
 )
-OPERATIONS: Final[Sequence[Operation]] = (*_SUBMISSION, *_JOBS, *_AROUND, *_PROCESS)
+OPERATIONS: Final[Sequence[Operation]] = (*_SUBMISSION, *_JOBS, *_POOLS, *_AROUND, *_PROCESS)

@@ -8,16 +8,18 @@ from typing import Final
 
 import msgspec
 
-from muster_queue.rest.operations import JOB_PARAMETER, Operation
+from muster_queue.rest.operations import Operation
 
+_PARAMETER: Final = re.compile(r"\{(\w+)\}")
 _NO_METHODS: Final[Mapping[str, Operation]] = {}
+_NO_PARAMETERS: Final[Mapping[str, str]] = {}
 
 
 class Match(msgspec.Struct, frozen=True):
-    """The operations of a path by method, and the job that the path names."""
+    """The operations of a path by method, and what the path names."""
 
     methods: Mapping[str, Operation]
-    job_id: str = ""
+    parameters: Mapping[str, str] = _NO_PARAMETERS
 
 
 class RouteTable:
@@ -28,8 +30,8 @@ class RouteTable:
         self._patterns: dict[str, tuple[re.Pattern[str], dict[str, Operation]]] = {}
         for operation in operations:
             path = _trimmed(operation.path)
-            if JOB_PARAMETER in path:
-                pattern = re.compile(re.escape(path).replace(re.escape(JOB_PARAMETER), "([^/]+)"))
+            if _PARAMETER.search(path):
+                pattern = re.compile(_PARAMETER.sub(r"(?P<\1>[^/]+)", path))
                 self._add(self._patterns.setdefault(path, (pattern, {}))[1], operation)
             else:
                 self._add(self._exact.setdefault(path, {}), operation)
@@ -43,7 +45,7 @@ class RouteTable:
         for pattern, methods in self._patterns.values():
             found = pattern.fullmatch(path)
             if found is not None:
-                return Match(methods, found.group(1))
+                return Match(methods, found.groupdict())
         return Match(_NO_METHODS)
 
     @staticmethod

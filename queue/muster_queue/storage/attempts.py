@@ -11,7 +11,19 @@ from muster_api.phases import JobPhase
 from muster_queue.storage.database import Database
 from muster_queue.storage.jobs import LEAST_ID, as_attempt
 from muster_queue.storage.moving import Mover, Outcome
-from muster_queue.storage.records import Actor, Attempt, Beat, Candidate, Change, Claimed, ExpiredAttempt, encode_rows
+from muster_queue.storage.records import (
+    Actor,
+    Attempt,
+    Beat,
+    Candidate,
+    Change,
+    Claimed,
+    ExpiredAttempt,
+    PoolCandidate,
+    PoolScope,
+    Settled,
+    encode_rows,
+)
 from muster_queue.storage.statements import statement
 
 
@@ -30,8 +42,11 @@ class Attempts:
         actor: str,
         lease_seconds: float | None,
         target: JobPhase = JobPhase.RUNNING,
+        scope: PoolScope | None = None,
     ) -> list[Claimed]:
         """Those of the candidates that nobody else had: now `holder` has them, and nobody else will.
+
+        With a scope only jobs of this pool are taken, and their own time to run out begins.
 
         After `OutcomeUnknown` ask `held_by` what was claimed; what nobody asks for comes back when its lease is over.
         """
@@ -41,12 +56,43 @@ class Attempts:
             "actor": actor,
             "lease_seconds": lease_seconds,
             "target": target,
+            "namespace": scope.namespace if scope else None,
+            "queue": scope.queue if scope else None,
+            "job_types": list(scope.job_types) if scope and scope.job_types else None,
         }
         rows = await self._database.write(statement("claim"), parameters)
         return [Claimed(**dict(zip(Claimed.__struct_fields__, row, strict=False))) for row in rows]
 
-    async def heartbeat(self, beats: Sequence[Beat], *, holder: str, lease_seconds: float) -> set[tuple[UUID, int]]:
-        """Prolongs leases; answers with the attempts that the holder still has. The others it must give up."""
+    async def claimed_by(self, candidates: Sequence[Candidate]) -> list[Claimed]:
+        """Which of the candidates their holders have, after a claim of unknown outcome."""
+        holders = [{"id": candidate.id, "holder": candidate.holder} for candidate in candidates]
+        rows = await self._database.read(statement("claimed_by"), {"candidates": encode_rows(holders)})
+        return [Claimed(**dict(zip(Claimed.__struct_fields__, row, strict=True))) for row in rows]
+
+    async def pool_candidates(self, scope: PoolScope, most: int = 500) -> list[PoolCandidate]:
+        """What waits in a pool, the best first."""
+        parameters = {
+            "namespace": scope.namespace,
+            "queue": scope.queue,
+            "job_types": list(scope.job_types) if scope.job_types else None,
+            "most": most,
+        }
+        rows = await self._database.read(statement("pool_candidates"), parameters)
+        return [
+            PoolCandidate(id=job_id, priority=priority, attempt=attempt, queued_at=queued_at)
+            for job_id, priority, attempt, queued_at in rows
+        ]
+
+    async def settled(self, job_ids: Sequence[UUID]) -> dict[tuple[UUID, int], Settled]:
+        """The attempts of these jobs that have ended."""
+        rows = await self._database.read(statement("settled"), {"ids": list(job_ids)})
+        found = [Settled(**dict(zip(Settled.__struct_fields__, row, strict=True))) for row in rows]
+        return {(settled.job_id, settled.attempt): settled for settled in found}
+
+    async def heartbeat(
+        self, beats: Sequence[Beat], *, holder: str = "", lease_seconds: float
+    ) -> set[tuple[UUID, int]]:
+        """Prolongs leases; answers with the attempts that their holder still has. The others it must give up."""
         ordered = sorted(beats, key=lambda beat: (beat.id, beat.attempt))
         parameters = {"beats": encode_rows(ordered), "holder": holder, "lease_seconds": lease_seconds}
         rows = await self._database.write(statement("heartbeat"), parameters, is_repeatable=True, relaxed=True)

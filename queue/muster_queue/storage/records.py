@@ -207,7 +207,25 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     wake_seconds: float | None = None
     gpus: int = 0
     holder: str | None = None
-    """Where it is not the one that the whole claim names."""
+    """Who is to have it, where a batch is for several."""
+
+
+class PoolScope(msgspec.Struct, frozen=True, kw_only=True):
+    """The jobs that the workers of a pool may have."""
+
+    namespace: str
+    queue: str
+    job_types: tuple[str, ...] | None = None
+    """None: all of them."""
+
+
+class PoolCandidate(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """A job of a pool that waits, with what its place in the order is made of."""
+
+    id: UUID
+    priority: int
+    attempt: int
+    queued_at: datetime
 
 
 class Claimed(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -228,6 +246,7 @@ class Claimed(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     created_at: datetime
     queued_at: datetime | None
     claimed_at: datetime
+    holder: str
 
 
 class Beat(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -236,6 +255,17 @@ class Beat(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     id: UUID
     attempt: int
     progress: float | None = None
+    holder: str | None = None
+
+
+class Settled(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """How an attempt has ended."""
+
+    job_id: UUID
+    attempt: int
+    holder: str
+    outcome: JobPhase
+    failure: str | None
 
 
 class ExpiredAttempt(msgspec.Struct, frozen=True, kw_only=True, gc=False):

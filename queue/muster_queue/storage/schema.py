@@ -9,7 +9,7 @@ from psycopg import errors
 from muster_queue.storage.database import Database
 from muster_queue.storage.errors import SchemaMismatch
 
-SCHEMA_REVISION: Final = "0005"
+SCHEMA_REVISION: Final = "0006"
 """The newest of the migrations; a test compares them. Known here so that services need not import alembic."""
 
 

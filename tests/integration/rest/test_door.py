@@ -18,7 +18,8 @@ jobs = pytest.mark.parametrize("operation", OF_A_JOB, ids=lambda operation: oper
 
 
 def path_of(operation: Operation, job_id: str = "") -> str:
-    return operation.path.replace(JOB_PARAMETER, job_id or str(uuid4()))
+    path = operation.path.replace(JOB_PARAMETER, job_id or str(uuid4()))
+    return path.replace("{namespace}", "team").replace("{queue}", "default")
 
 
 def body_of(operation: Operation) -> dict[str, Any]:

@@ -62,6 +62,8 @@ insert into muster.outbox (job_ids) select array[gen_random_uuid()] from generat
 
 SOME = [UUID(f"01980000-0000-7000-8000-{number:012x}") for number in range(3, 60_003, 3_000)]
 QUEUED = '{"id":"01980000-0000-7000-8000-000000000003","attempt":1}'
+CLAIM = {"candidates": f"[{QUEUED}]", "holder": "w", "actor": "p", "lease_seconds": 30.0, "target": "Running"}
+POOL = {"namespace": "team-1", "queue": "queue-1", "job_types": ["inference"]}
 LISTING: dict[str, Any] = {
     "namespaces": ["team-1"],
     "shelves": [0, 1, 2, 3, 4, 5],
@@ -94,9 +96,13 @@ HOT: list[Any] = [
     pytest.param("move", {"changes": MOVE, "actor": "a", "action": "b", "details": None}, id="a transition"),
     pytest.param(
         "claim",
-        {"candidates": f"[{QUEUED}]", "holder": "w", "actor": "p", "lease_seconds": 30.0, "target": "Running"},
+        CLAIM | {"namespace": None, "queue": None, "job_types": None},
         id="a claim",
     ),
+    pytest.param("claim", CLAIM | POOL, id="a claim of a pool"),
+    pytest.param("pool_candidates", POOL | {"most": 100}, id="what a pool has"),
+    pytest.param("claimed_by", {"candidates": f"[{QUEUED}]"}, id="a claim in doubt"),
+    pytest.param("settled", {"ids": SOME}, id="attempts that have ended"),
     pytest.param(
         "heartbeat",
         {"beats": '[{"id":"01980000-0000-7000-8000-0000000003e8","attempt":1}]', "holder": "w", "lease_seconds": 30.0},

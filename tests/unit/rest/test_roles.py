@@ -8,12 +8,22 @@ from typing import Any
 import pytest
 
 from muster_local.manifests import read_documents
+from muster_queue.identity.access import Access
 from muster_queue.rest.operations import OPERATIONS, Operation
 
 RBAC = Path(__file__).resolve().parents[3] / "manifests/rbac"
-ROLES = {each["metadata"]["name"]: each for each in read_documents(RBAC / "users.yaml")}
+ROLES = {
+    each["metadata"]["name"]: each
+    for file in ("users.yaml", "worker.yaml")
+    for each in read_documents(RBAC / file)
+    if each["kind"] == "ClusterRole"
+}
 OF_KUBERNETES = {"job_logs"}
 """Its own view role has pods/log."""
+
+
+def kind_of(need: Access) -> str:
+    return f"{need.resource}/{need.subresource}" if need.subresource else need.resource
 
 
 def opens(role: dict[str, Any], operation: Operation) -> bool:
@@ -23,7 +33,7 @@ def opens(role: dict[str, Any], operation: Operation) -> bool:
         and (
             need.path in rule.get("nonResourceURLs", ())
             if need.path
-            else need.resource in rule.get("resources", ()) and need.group in rule.get("apiGroups", ())
+            else kind_of(need) in rule.get("resources", ()) and need.group in rule.get("apiGroups", ())
         )
         for rule in role["rules"]
     )
@@ -44,6 +54,7 @@ def opens(role: dict[str, Any], operation: Operation) -> bool:
         ("muster-admin", {"list_audit", "verify_audit"}),
         ("muster-cluster-view", {"list_clusters"}),
         ("muster-metrics", {"metrics"}),
+        ("muster-worker", {"lease_jobs", "heartbeat_jobs", "acknowledge_jobs"}),
     ],
 )
 def test_each_role_opens_what_its_holders_need(name: str, wanted: set[str]) -> None:
