@@ -14,7 +14,7 @@ from muster_queue.index.truth import Tally
 from muster_queue.index.values import Entry, Held
 from muster_queue.pools.index_upkeep import entry_of
 from muster_queue.storage.errors import StorageError
-from muster_queue.storage.jobs import LEAST_ID, Jobs
+from muster_queue.storage.jobs import Jobs
 from muster_queue.storage.pooled import Pooled
 from muster_queue.storage.records import OpenLease, Standing
 from muster_queue.storage.transitions import STARTED
@@ -40,7 +40,7 @@ class PostgresTruth:
 
     async def pages(self, queue: QueueKey) -> AsyncIterator[Sequence[Entry | Held]]:
         """All of a queue's, by id."""
-        after = LEAST_ID
+        after: Standing | None = None
         while True:
             with _as_truth():
                 found = await self._pooled.page(queue.namespace, queue.name, after, PAGE)
@@ -49,7 +49,7 @@ class PostgresTruth:
                 yield list(known.values())
             if len(found) < PAGE:
                 return
-            after = found[-1].id
+            after = found[-1]
 
     async def among(self, queue: QueueKey, jobs: Sequence[str]) -> Mapping[str, Entry | Held]:
         """Those of the jobs that belong into the queue's index."""
