@@ -27,6 +27,7 @@ class Feed:
     def __init__(self, priority_of: Callable[[AIJob], int]) -> None:
         self.needs_scan = False
         """More has changed than is kept in mind."""
+        self._is_followed = False
         self._priority_of = priority_of
         self._answers: dict[Key, AIJob] = {}
         self._store: Mapping[Key, AIJob] = {}
@@ -63,16 +64,28 @@ class Feed:
         answer = self._answers.get(key)
         if answer is not None and answer.metadata.uid == job.metadata.uid:
             del self._answers[key]
-        if len(self._gone) < MOST_GONE:
+        if self._is_followed and len(self._gone) < MOST_GONE:
             self._gone[job.metadata.uid] = job
         else:
             self.needs_scan = True
         self._note(key)
 
+    def follow(self) -> None:
+        """From now on somebody takes what changes, and begins by comparing all of it."""
+        self._is_followed = True
+
+    def leave(self) -> None:
+        """Nobody does any more: nothing is kept for them."""
+        self._is_followed = False
+        self._changed.clear()
+        self._gone.clear()
+        self._news.clear()
+
     def touch(self, key: Key) -> None:
         """Compare it once more."""
-        self._changed[key] = None
-        self._news.set()
+        if self._is_followed:
+            self._changed[key] = None
+            self._news.set()
 
     def touch_all(self) -> None:
         """Compare all of them once."""

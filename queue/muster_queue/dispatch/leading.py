@@ -92,12 +92,14 @@ class Dispatch:
         """Until cancelled: what fails is logged, counted and tried again."""
         mirror = self._mirror()
         works = {**self._works_on_aijobs(mirror), **self._works_on_stores()}
+        self.feed.follow()
         try:
             async with asyncio.TaskGroup() as tasks:
                 for name, work in works.items():
                     tasks.create_task(self._go_on(name, work, mirror), name=f"dispatch {name}")
         finally:
             mirror.stop()
+            self.feed.leave()
 
     async def _go_on(self, name: str, work: Work, mirror: Mirror) -> None:
         pause = Backoff(first=FIRST_PAUSE, longest=LONGEST_PAUSE)
@@ -119,12 +121,10 @@ class Dispatch:
                 pause.reset()
 
     def _tell(self, name: str, error: Exception, *, is_first: bool) -> None:
-        if type(error).__module__.startswith("muster_"):
-            log.log(
-                30 if is_first else 20, "dispatch is held up", part=name, kind=type(error).__name__, error=str(error)
-            )
-        else:
+        if not type(error).__module__.startswith("muster_"):
             log.error("dispatch has failed", part=name, exc_info=error)
+        elif is_first:
+            log.warning("dispatch is held up", part=name, kind=type(error).__name__, error=str(error))
 
     def _mirror(self) -> Mirror:
         database, reflections = self._stores.database, Reflections(self._stores.database)

@@ -1,4 +1,4 @@
-"""Jobs that came over REST become AIJobs and those of kubectl become rows; what happens on one side shows on the other."""
+"""Stored jobs become AIJobs and AIJobs of kubectl become rows; what happens on one side shows on the other."""
 
 from __future__ import annotations
 
