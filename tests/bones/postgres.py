@@ -71,6 +71,10 @@ class PostgresServer:
         assert self._process is not None
         return self._process.pid
 
+    @property
+    def is_running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
     def start(self) -> PostgresServer:
         log = (self._folder / "log").open("ab")
         options = [part for name, value in SETTINGS.items() for part in ("-c", f"{name}={value}")]

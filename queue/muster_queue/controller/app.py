@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -49,6 +51,10 @@ from muster_queue.controller.settings import ControllerSettings
 from muster_queue.controller.takeover import take_over
 from muster_queue.controller.ticket_writer import TicketWriter
 from muster_queue.controller.world import World
+from muster_queue.dispatch.leading import Dispatch, DispatchStores
+from muster_queue.dispatch.metrics import DispatchMetrics
+from muster_queue.dispatch.settings import DispatchSettings
+from muster_queue.jobs.templates import priority_of
 
 log = structlog.get_logger(__name__)
 
@@ -120,6 +126,7 @@ class Controller:
         lease_session: ApiSession,
         registry: CollectorRegistry,
         clock: Clock,
+        stores: DispatchStores | None = None,
     ) -> None:
         self._settings = settings
         self._clock = clock
@@ -150,6 +157,21 @@ class Controller:
             jobs=JobPerformer(self._world, gangs, makers, reporter, self._metrics, clock),
         )
         self._probes = Probes(self._unready, registry)
+        self._dispatch = self._make_dispatch(stores, session, registry) if stores is not None else None
+
+    def _make_dispatch(self, stores: DispatchStores, session: ApiSession, registry: CollectorRegistry) -> Dispatch:
+        catalog = self._world.catalog
+        dispatch = Dispatch(
+            stores,
+            # Of its own: however many jobs come, gangs write beside them.
+            Writer(session, concurrency=16),
+            self._is_leader,
+            lambda job: priority_of(job, catalog.queue_of(job)),
+            DispatchMetrics(registry),
+            self._clock,
+        )
+        dispatch.feed.subscribe(self._reflectors.jobs)
+        return dispatch
 
     async def run(self, supervisor: Supervisor) -> None:
         """Until the supervisor stops."""
@@ -182,12 +204,24 @@ class Controller:
         self._metrics.leader.set(1)
         try:
             fence = await take_over(self._world, self._hands.gangs)
-            await Leader(self._hands, rules, fence).run()
+            async with self._dispatching():
+                await Leader(self._hands, rules, fence).run()
         except* LostFenceError as errors:
             log.warning("stepping down", error=str(errors.exceptions[0]))
         finally:
             self._metrics.leader.set(0)
             self._world.forget_intentions()
+
+    @asynccontextmanager
+    async def _dispatching(self) -> AsyncIterator[None]:
+        """The queue service's work goes on beside the gangs, and ends with the term."""
+        work = asyncio.create_task(self._dispatch.lead(), name="dispatch") if self._dispatch is not None else None
+        try:
+            yield
+        finally:
+            if work is not None:
+                work.cancel()
+                await asyncio.gather(work, return_exceptions=True)
 
     def _is_leader(self) -> bool:
         return self._elector.is_leader
@@ -216,10 +250,13 @@ class Controller:
 
 async def run_controller(supervisor: Supervisor) -> None:
     """The whole controller, with settings from the environment."""
-    settings = ControllerSettings()
+    settings, dispatch = ControllerSettings(), DispatchSettings()
     async with (
+        AsyncExitStack() as stack,
         await ApiSession.connect(connection_limit=64, user_agent="muster-controller") as session,
         # On a connection of its own: a renewal that queues behind thousands of tickets would cost the leadership.
         await ApiSession.connect(connection_limit=2, user_agent="muster-controller-lease") as lease_session,
     ):
-        await Controller(settings, session, lease_session, CollectorRegistry(), SystemClock()).run(supervisor)
+        stores = await DispatchStores.open(dispatch, stack) if dispatch.has_database else None
+        controller = Controller(settings, session, lease_session, CollectorRegistry(), SystemClock(), stores)
+        await controller.run(supervisor)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from typing import Protocol
 
 from prometheus_client import CollectorRegistry
@@ -15,12 +14,10 @@ from muster_kube.session import ApiSession
 from muster_kube.supervision import Supervisor
 from muster_queue.intake.intake import Intake
 from muster_queue.intake.settings import IntakeSettings
-from muster_queue.pools.pools import Pools
-from muster_queue.pools.settings import PoolSettings
 from muster_queue.service.auditing import Auditor
 from muster_queue.service.changing import Changer
 from muster_queue.service.counting import QueueCounts
-from muster_queue.service.index_feed import IndexFeed
+from muster_queue.service.index_feed import Awaken, IndexFeed
 from muster_queue.service.job_service import Parts, QueueService
 from muster_queue.service.limits import TenantLimits
 from muster_queue.service.live_events import LiveEvents
@@ -48,17 +45,6 @@ class ServiceLimits(Protocol):
     @property
     def tenants(self) -> TenantSettings: ...
 
-    @property
-    def pools(self) -> PoolSettings: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Service:
-    """What the api's two sorts of callers are answered by."""
-
-    jobs: QueueService
-    pools: Pools
-
 
 @asynccontextmanager
 async def open_service(
@@ -69,13 +55,17 @@ async def open_service(
     limits: ServiceLimits,
     clock: Clock,
     registry: CollectorRegistry,
-) -> AsyncIterator[Service]:
-    """The service, at work. Its tasks are started before whatever is started with it, and so end after that."""
+    *,
+    awaken: Awaken,
+) -> AsyncIterator[QueueService]:
+    """The service, at work; `awaken` hears of queues that jobs were put into.
+
+    Its tasks are started before whatever is started with it, and so end after that.
+    """
     database = stores.database
     jobs = Jobs(database)
     counts, live = QueueCounts(jobs, clock), LiveEvents(jobs)
-    pools = Pools(database, stores.index, limits.pools, clock, registry)
-    feed = IndexFeed(stores.index, Outbox(database), pools.awaken)
+    feed = IndexFeed(stores.index, Outbox(database), awaken)
     intake = Intake(Submissions(database), jobs, limits.intake, on_stored=feed.note, clock=clock)
     surroundings, watch = Surroundings(session, counts), DatabaseWatch(database)
     tenants = TenantLimits(stores.buckets, counts, limits.tenants, clock)
@@ -93,7 +83,6 @@ async def open_service(
     registry.register(ServiceCollector(counts, intake, feed, database.statistics, clock))
     registry.register(ReflectorCollector(surroundings.reflectors))
     supervisor.start("index feed", feed.run())
-    supervisor.start("pools", pools.run())
     supervisor.start("intake", intake.run())
     supervisor.start("live events", live.run())
     supervisor.start("database watch", watch.run())
@@ -101,7 +90,7 @@ async def open_service(
     for reflector in surroundings.reflectors:
         supervisor.start(f"reflector {reflector.resource}", reflector.run())
     try:
-        yield Service(QueueService(parts, lambda: [*watch.unready(), *surroundings.unready()]), pools)
+        yield QueueService(parts, lambda: [*watch.unready(), *surroundings.unready()])
     finally:
         for part in (auditor, counts, tenants):
             await part.close()

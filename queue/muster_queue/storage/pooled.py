@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 from uuid import UUID
 
 from muster_queue.storage.database import Database
 from muster_queue.storage.jobs import LEAST_ID, as_standing
 from muster_queue.storage.records import OpenLease, Standing
 from muster_queue.storage.statements import statement
+
+ABOVE_ALL: Final = 101
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +43,11 @@ class Pooled:
             for namespace, queue, count in active
         ]
 
-    async def page(self, namespace: str, queue: str, after: UUID = LEAST_ID, most: int = 5000) -> list[Standing]:
-        """The next jobs of a queue by id: queued, scheduled and running."""
-        parameters = {"namespace": namespace, "queue": queue, "id": after, "most": most}
+    async def page(self, namespace: str, queue: str, after: Standing | None = None, most: int = 5000) -> list[Standing]:
+        """The next jobs of a queue, best first: queued, scheduled and running. A job that gets another priority
+        meanwhile may be missed, or told twice."""
+        place = (after.priority, after.id) if after is not None else (ABOVE_ALL, LEAST_ID)
+        parameters = {"namespace": namespace, "queue": queue, "priority": place[0], "id": place[1], "most": most}
         return [as_standing(row) for row in await self._database.read(statement("pool_backlog"), parameters)]
 
     async def leases(self, job_ids: Sequence[UUID]) -> dict[UUID, OpenLease]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import attrgetter
+from typing import Final
 from uuid import UUID
 
 import msgspec
@@ -12,7 +14,9 @@ from muster_queue.storage.jobs import LEAST_ID
 from muster_queue.storage.records import Made, PodCandidate, Reflection, Told, encode_rows
 from muster_queue.storage.statements import statement
 
-MOST_PER_PAGE = 500
+MOST_PER_PAGE: Final = 500
+
+_id: Final = attrgetter("id")
 
 
 class Reflections:
@@ -48,16 +52,16 @@ class Reflections:
 
     async def mark_made(self, made: Sequence[Made]) -> set[UUID]:
         """From now on these AIJobs stand for the jobs; answers with those of the jobs that are not gone."""
-        return await self._mark("mark_made", "made", sorted(made, key=lambda one: one.id))
+        return await self._mark("mark_made", "made", sorted(made, key=_id))
 
     async def mark_carried(self, carried: Sequence[Reflection]) -> set[UUID]:
         """The AIJobs say all that these jobs said; who was changed since stays as it is."""
-        rows = [{"id": one.id, "version": one.version} for one in sorted(carried, key=lambda one: one.id)]
+        rows = [{"id": one.id, "version": one.version} for one in sorted(carried, key=_id)]
         return await self._mark("mark_carried", "carried", rows)
 
     async def mark_told(self, told: Sequence[Told]) -> set[UUID]:
         """The jobs give the reasons that their AIJobs give."""
-        return await self._mark("mark_told", "told", sorted(told, key=lambda one: one.id), relaxed=True)
+        return await self._mark("mark_told", "told", sorted(told, key=_id), relaxed=True)
 
     async def _mark(self, name: str, parameter: str, rows: Sequence[object], *, relaxed: bool = False) -> set[UUID]:
         if not rows:

@@ -145,7 +145,9 @@ HOT: list[Any] = [
         "mark_told", {"told": f'[{{"id":"{SOME[0]}","version":1,"reason":"r","message":"m"}}]'}, id="a reason is told"
     ),
     pytest.param(
-        "pool_backlog", {"namespace": "team-2", "queue": "queue-1", "id": SOME[5], "most": 500}, id="a pool's backlog"
+        "pool_backlog",
+        {"namespace": "team-2", "queue": "queue-1", "priority": 50, "id": SOME[5], "most": 500},
+        id="a pool's backlog",
     ),
     pytest.param("pool_leased", {}, id="leases by queue"),
     pytest.param("leases_of", {"ids": SOME}, id="leases of some jobs"),

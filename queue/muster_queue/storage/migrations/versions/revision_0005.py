@@ -1,4 +1,4 @@
-"""What the leader looks for: jobs to make AIJobs of, those that it has made, wishes to carry, and the jobs of pools."""
+"""What the leader looks for: jobs to make AIJobs of, those that it has made, and wishes to carry to them."""
 
 from __future__ import annotations
 
@@ -16,11 +16,10 @@ create index jobs_to_materialise on muster.jobs (namespace, queue, priority desc
     where shelf = 0 and execution = 'pod' and object_uid is null;
 create index jobs_materialised on muster.jobs (id) where object_uid is not null and gone_at is null;
 create index jobs_wished on muster.jobs (id) where wishes <> 0;
-create index jobs_of_pools on muster.jobs (namespace, queue, id) where shelf = 0 and execution = 'pool';
 """
 
 DOWN = """
-drop index muster.jobs_of_pools, muster.jobs_wished, muster.jobs_materialised, muster.jobs_to_materialise;
+drop index muster.jobs_wished, muster.jobs_materialised, muster.jobs_to_materialise;
 alter table muster.jobs drop column wishes;
 """
 

@@ -1,0 +1,95 @@
+"""A job becomes an AIJob and an AIJob becomes a job, with all that either says."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from uuid import UUID
+
+import msgspec
+import pytest
+
+from muster_api.jobs import AIJob, AIJobSpec, Execution, JobType
+from muster_api.objects import ObjectMeta
+from muster_api.phases import JobPhase
+from muster_queue.dispatch.lapsing import after_waiting, queue_time
+from muster_queue.dispatch.rendering import object_of, row_of
+from muster_queue.storage.records import Job
+
+ID = UUID("01980000-0000-7000-8000-000000000001")
+NOW = datetime(2026, 1, 1, 12, 30, 15, 123456, tzinfo=UTC)
+
+
+def stored(spec: bytes = b'{"jobType":"training","image":"x","priority":10,"suspend":true}', **fields: object) -> Job:
+    given = {
+        "id": ID,
+        "namespace": "team-a",
+        "name": "one",
+        "job_type": "training",
+        "queue": "default",
+        "cluster": "",
+        "execution": "pod",
+        "priority": 70,
+        "phase": JobPhase.QUEUED,
+        "reason": "",
+        "message": "",
+        "version": 3,
+        "attempt": 0,
+        "retries": 0,
+        "spec": msgspec.Raw(spec),
+        "submitter": "ada",
+        "created_at": NOW,
+        "updated_at": NOW,
+        "labels": {"team": "vision"},
+    }
+    return Job(**(given | fields))
+
+
+def test_the_object_says_what_the_row_says_now() -> None:
+    made = object_of(stored())
+    assert made["spec"] == {"jobType": "training", "image": "x", "priority": 70, "suspend": False, "queue": "default"}
+    metadata = made["metadata"]
+    assert (metadata["namespace"], metadata["name"], metadata["labels"]) == ("team-a", "one", {"team": "vision"})
+    assert metadata["annotations"]["aiplatform.example.com/job-id"] == str(ID)
+    assert metadata["annotations"]["aiplatform.example.com/submitted"] == "2026-01-01T12:30:15.123456Z"
+
+
+def test_a_spec_that_cannot_be_read_is_an_error() -> None:
+    with pytest.raises(msgspec.DecodeError):
+        object_of(stored(b'{"image":"x"}'))
+
+
+def test_an_object_of_kubectl_becomes_the_same_row_each_time() -> None:
+    metadata = ObjectMeta(
+        namespace="team-a", name="one", uid="u", creation_timestamp="2026-01-01T12:30:15Z", labels={"a": "b"}
+    )
+    job = AIJob(metadata=metadata, spec=AIJobSpec(job_type=JobType.TRAINING, image="x"))
+    row = row_of(job, 80)
+    assert row == row_of(job, 80)
+    assert (row.priority, row.phase, row.labels, row.submitter) == (80, JobPhase.QUEUED, {"a": "b"}, "kubernetes")
+    assert msgspec.json.decode(row.spec, type=AIJobSpec) == job.spec
+
+
+@pytest.mark.parametrize(
+    ("spec", "phase"), [({"suspend": True}, JobPhase.HELD), ({"execution": Execution.POOL}, JobPhase.PENDING)]
+)
+def test_it_begins_where_it_is(spec: dict[str, object], phase: JobPhase) -> None:
+    job = AIJob(metadata=ObjectMeta(uid="u"), spec=AIJobSpec(job_type=JobType.TRAINING, **spec))
+    assert row_of(job, 50).phase is phase
+
+
+def test_a_pause_that_is_over_lets_it_wait_again_with_its_limit() -> None:
+    spec = b'{"queueTimeoutSeconds":60}'
+    change = after_waiting(stored(spec, phase=JobPhase.RETRYING))
+    assert change is not None
+    assert (change.target, change.wake_seconds, change.version) == (JobPhase.QUEUED, 60, 3)
+
+
+@pytest.mark.parametrize("phase", [JobPhase.QUEUED, JobPhase.HELD, JobPhase.PENDING])
+def test_what_waits_too_long_fails(phase: JobPhase) -> None:
+    change = after_waiting(stored(phase=phase))
+    assert change is not None and (change.target, change.reason) == (JobPhase.FAILED, "QueueTimeout")
+
+
+def test_what_has_ended_is_left_alone() -> None:
+    assert after_waiting(stored(phase=JobPhase.SUCCEEDED)) is None
+    assert queue_time(stored(b'{"queueTimeoutSeconds":"soon"}')) is None
