@@ -1,0 +1,259 @@
+"""The api under load, with its stores on this machine and fsync on: an open loop of jobs over HTTP.
+
+Single jobs at a steady rate, bulk requests as fast as they are answered, and single jobs that workers lease and
+acknowledge at once. Every job goes through the token's check, audit, events and outbox, and is looked for in Postgres
+afterwards. A bare loop (the same statements in natural batches at the same rate, without HTTP, tokens and index) runs
+first: it is what this machine's Postgres allows. The load generator is benchmarks/load, in Go. No Kubernetes runs
+beside it: reviews of access are answered by a stand-in.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+
+import msgspec
+import psycopg
+import uvloop
+
+from intake import open_loop, running_intake
+from machine import cpu_seconds_of_tree, describe
+from muster_local.layout import StateLayout
+from muster_local.stores.schema import prepare_schema, store_environment
+from muster_local.stores.standalone import StandaloneStores
+from muster_local.token_issuer import User, ensure_issuer, issuer_settings, make_token
+from muster_queue.storage.records import Request
+from reviewing import Reviewer
+
+HERE = Path(__file__).parent
+GOALS = {"ack": (3.0, 30.0), "lease": (12.0, 45.0)}
+GOAL_BULK = 30_000
+BULK = 500
+LEAVES_IN_PEACE = {
+    # What one tenant may do is not what is measured.
+    "MUSTER_TENANT_JOBS_PER_SECOND": "1000000",
+    "MUSTER_TENANT_BURST_JOBS": "1000000",
+    "MUSTER_TENANT_PENDING_JOBS": "100000000",
+}
+
+
+class Latencies(msgspec.Struct):
+    """In milliseconds."""
+
+    p50: float
+    p99: float
+    p999: float
+    most: float
+
+
+class Load(msgspec.Struct):
+    """What the load generator reports."""
+
+    sent: int
+    acknowledged: int
+    refused: dict[str, int]
+    seconds: float
+    ack_ms: Latencies
+    leased: int
+    lease_ms: Latencies
+    completed: int
+    leased_again: int
+
+
+class Bench:
+    """An api with its stores, and the load on it."""
+
+    def __init__(self, folder: Path, stores: StandaloneStores, api: subprocess.Popen[bytes], port: int) -> None:
+        self._folder = folder
+        self._stores = stores
+        self._api = api
+        self._port = port
+
+    def load(self, *options: str) -> Load:
+        """One run of the generator; prints what each process needed for a job, and whether all is there."""
+        identities = self._folder / "identities"
+        command = [self._folder / "load", "-address", f"127.0.0.1:{self._port}", "-token-file", self._folder / "token"]
+        before = self._processor_time()
+        begun = os.times()
+        done = subprocess.run([*command, "-identities", identities, *options], stdout=subprocess.PIPE, check=False)
+        generator = os.times().children_user + os.times().children_system - begun.children_user - begun.children_system
+        if done.returncode:
+            raise SystemExit(f"the load could not be driven: {options}")
+        load = msgspec.json.decode(done.stdout, type=Load)
+        acknowledged = identities.read_text().split()
+        after = self._processor_time()
+        spent = ", ".join(f"{name} {1e6 * (after[name] - before[name]) / len(acknowledged):.0f}" for name in after)
+        print(f"{'':<12}us of CPU a job: {spent}, generator {1e6 * generator / len(acknowledged):.0f}", flush=True)
+        print(f"{'':<12}{self._found(acknowledged)}; refused or failed: {load.refused or 'none'}", flush=True)
+        return load
+
+    def run_bare(self, bare: Callable[[str], None]) -> None:
+        """The bare loop, beside an api that has nothing to do."""
+        bare(self._stores.url("postgres"))
+
+    def _found(self, identities: list[str]) -> str:
+        with psycopg.connect(self._stores.url("postgres")) as connection, connection.cursor() as cursor:
+            cursor.execute("create temporary table acknowledged (id uuid primary key)")
+            with cursor.copy("copy acknowledged from stdin") as copy:
+                copy.write("\n".join(identities) + "\n")
+            cursor.execute("select count(*) from acknowledged join muster.jobs using (id)")
+            ((stored,),) = cursor.fetchall()
+        lost = len(identities) - stored
+        return f"{len(identities)} acknowledged, {'none' if lost == 0 else lost} lost"
+
+    def _processor_time(self) -> dict[str, float]:
+        return {
+            "api": cpu_seconds_of_tree(self._api.pid),
+            "postgres": cpu_seconds_of_tree(self._stores.pid("postgres")),
+            "redis": cpu_seconds_of_tree(self._stores.pid("redis")),
+        }
+
+
+@contextlib.contextmanager
+def running_api(folder: Path) -> Iterator[Bench]:
+    """Stores, stand-in, api and generator, all ended in the end."""
+    load = folder / "load"
+    subprocess.run(["go", "build", "-o", load, "."], cwd=HERE / "load", check=True)
+    layout = StateLayout(folder / "state")
+    layout.make()
+    ensure_issuer(layout)
+    token = make_token(layout, User("ada", "team-a"), datetime.now(UTC), timedelta(hours=8))
+    (folder / "token").write_text(token)
+    with StandaloneStores(layout.stores) as stores, Reviewer() as reviewer:
+        prepare_schema(layout.stores, ["api"], is_ours=True)
+        port = free_port()
+        environment = {
+            **os.environ,
+            **store_environment(layout.stores, "api"),
+            **issuer_settings(layout),
+            **LEAVES_IN_PEACE,
+            "KUBECONFIG": str(reviewer.write_kubeconfig(folder / "kubeconfig")),
+            "MUSTER_LISTEN_PORT": str(port),
+            "MUSTER_LOG_LEVEL": "WARNING",
+        }
+        api = subprocess.Popen([sys.executable, "-m", "muster_queue", "api"], env=environment)
+        try:
+            await_ready(f"http://127.0.0.1:{port}/readyz", api)
+            yield Bench(folder, stores, api, port)
+        finally:
+            api.send_signal(signal.SIGTERM)
+            api.wait(30)
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+def await_ready(url: str, api: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            with urllib.request.urlopen(url, timeout=1.0):
+                return
+        except OSError as error:
+            if time.monotonic() > deadline or api.poll() is not None:
+                raise SystemExit(f"the api does not get ready: {_details(error)}") from error
+            time.sleep(0.05)
+
+
+def _details(error: OSError) -> str:
+    return error.read().decode() if isinstance(error, urllib.error.HTTPError) else str(error)
+
+
+def verdict(what: str, latencies: Latencies, goal: tuple[float, float]) -> str:
+    reached = "reached" if latencies.p50 <= goal[0] and latencies.p99 <= goal[1] else "MISSED"
+    figures = f"P50 {latencies.p50:.2f} ms  P99 {latencies.p99:.2f} ms  P99.9 {latencies.p999:.1f} ms"
+    return f"{what:<12}{figures}  (goal {goal[0]:.0f} and {goal[1]:.0f} ms: {reached})"
+
+
+def bare(url: str, rate: float, seconds: float) -> None:
+    """The same statements, no service."""
+
+    async def run() -> list[float]:
+        async with running_intake(url, 1) as (_, intake):
+
+            async def submit(request: Request) -> None:
+                await intake.submit(request)
+
+            await open_loop(submit, rate, int(rate * 2))
+            return sorted(await open_loop(submit, rate, int(rate * seconds)))
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        latencies = runner.run(run())
+    p50, p99, p999 = (1000 * latencies[int(share * (len(latencies) - 1))] for share in (0.5, 0.99, 0.999))
+    print(f"{'bare loop':<12}P50 {p50:.2f} ms  P99 {p99:.2f} ms  P99.9 {p999:.1f} ms", flush=True)
+
+
+def single(bench: Bench, rate: float, seconds: float) -> None:
+    print(f"single jobs, {rate:.0f}/s for {seconds:.0f} s", flush=True)
+    load = bench.load("-rate", str(rate), "-seconds", str(seconds))
+    print(verdict("ack", load.ack_ms, GOALS["ack"]), flush=True)
+
+
+def leased(bench: Bench, rate: float, seconds: float) -> None:
+    print(f"single jobs, {rate:.0f}/s for {seconds:.0f} s, leased and acknowledged by 4 workers", flush=True)
+    load = bench.load("-rate", str(rate), "-seconds", str(seconds), "-workers", "4", "-queue", "leased")
+    print(verdict("ack", load.ack_ms, GOALS["ack"]), flush=True)
+    print(verdict("to lease", load.lease_ms, GOALS["lease"]), flush=True)
+    print(f"{'':<12}{load.leased} leased, {load.leased_again} of them again, {load.completed} completed", flush=True)
+
+
+def bulk(bench: Bench, seconds: float) -> None:
+    print(f"bulk requests of {BULK}, as fast as they are answered, for {seconds:.0f} s", flush=True)
+    load = bench.load("-rate", "0", "-bulk", str(BULK), "-seconds", str(seconds), "-senders", "4")
+    rate = load.acknowledged / load.seconds
+    print(
+        f"{'bulk':<12}{rate:.0f} jobs/s  (goal {GOAL_BULK}: {'reached' if rate >= GOAL_BULK else 'MISSED'})", flush=True
+    )
+
+
+def fill(bench: Bench, jobs: int) -> None:
+    print(f"{jobs} jobs are queued first", flush=True)
+    left = jobs
+    while left > 0:
+        load = bench.load("-rate", "0", "-bulk", str(BULK), "-seconds", "5", "-senders", "4", "-warm-up", "0")
+        left -= load.acknowledged
+
+
+def main() -> int:
+    parts: dict[str, Callable[[Bench, argparse.Namespace], None]] = {
+        "single": lambda bench, options: single(bench, options.rate, options.seconds),
+        "leased": lambda bench, options: leased(bench, options.rate, options.seconds),
+        "bulk": lambda bench, options: bulk(bench, min(options.seconds, 20)),
+    }
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rate", type=float, default=5000)
+    parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--queued", type=int, default=0, help="jobs that are queued before, in another queue")
+    parser.add_argument("--part", choices=parts, action="append", help="[all]")
+    parser.add_argument("--no-bare", action="store_true", help="leave the bare loop out")
+    options = parser.parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    print(describe())
+    with tempfile.TemporaryDirectory(prefix="muster-bench-") as folder, running_api(Path(folder)) as bench:
+        if options.queued:
+            fill(bench, options.queued)
+        for name in options.part or parts:
+            parts[name](bench, options)
+        if not options.no_bare:
+            bench.run_bare(partial(bare, rate=options.rate, seconds=min(options.seconds, 20)))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
