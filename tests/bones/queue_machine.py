@@ -157,21 +157,21 @@ class QueueMachine(RuleBasedStateMachine):
         """The index hears of it, perhaps once more, perhaps much too late."""
         self.do(self._tell([job_id]))
 
-    @rule(job_id=jobs, target=st.sampled_from([JobPhase.CANCELLED, JobPhase.HELD, JobPhase.QUEUED]))
-    def change(self, job_id: UUID, target: JobPhase) -> None:
+    @rule(job_id=jobs, phase=st.sampled_from([JobPhase.CANCELLED, JobPhase.HELD, JobPhase.QUEUED]))
+    def change(self, job_id: UUID, phase: JobPhase) -> None:
         """Cancel, hold, release or retry: allowed by the table, and refused otherwise."""
         job = self.model[job_id]
-        allowed = target in TRANSITIONS[job.phase]
+        allowed = phase in TRANSITIONS[job.phase]
         anew = 0 if job.phase in ENDED else None
-        change = Change(job_id=job_id, target=target, retries=anew)
+        change = Change(job_id=job_id, target=phase, retries=anew)
         try:
             self.do(Mover(self.database).move_one(change, Actor(name="ann", action="change")))
         except StorageError:
-            assert not allowed, f"{job.phase} to {target} was refused"
+            assert not allowed, f"{job.phase} to {phase} was refused"
             return
-        assert allowed, f"{job.phase} to {target} was done"
+        assert allowed, f"{job.phase} to {phase} was done"
         job.retries = job.retries if anew is None else anew
-        job.move(target)
+        job.move(phase)
 
     @rule(target=leases, worker=workers, most=st.integers(1, 4))
     def lease(self, worker: str, most: int) -> Any:
