@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +29,8 @@ from muster_queue.service.settings import TenantSettings
 from muster_queue.service.stores import Stores, StoreSettings, open_stores
 from muster_queue.storage.settings import StorageSettings
 
+POLL_SECONDS = 0.02
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -41,6 +43,15 @@ class Limits:
 @dataclass
 class ServiceWorld(HttpWorld):
     stores: Stores
+
+
+async def until(holds: Callable[[], Awaitable[bool]], what: str, seconds: float = 30.0) -> None:
+    """Asks again and again, for what tells nobody when it comes to pass."""
+    for _ in range(int(seconds / POLL_SECONDS)):
+        if await holds():
+            return
+        await asyncio.sleep(POLL_SECONDS)
+    raise AssertionError(f"{what}: it did not come to pass")
 
 
 def limits(**tenants: float) -> Limits:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from bones.rest_world import JOB
-from bones.service_world import ServiceWorld
+from bones.service_world import ServiceWorld, until
 from muster_queue.index.keys import QueueKey
 from muster_queue.service.records import parse_id
 from muster_queue.storage.attempts import Attempts
@@ -224,19 +224,28 @@ async def test_queues_are_counted_with_what_waits_in_them(world: ServiceWorld) -
     first = await world.submit(namespace="a", queue="q")
     held = await world.submit(namespace="a", queue="q")
     await changed(world, "POST", f"{JOBS}{held['job_id']}/hold")
-    (queue,) = (await world.ask("GET", "/api/v1/queues?namespace=a")).json()["items"]
-    assert (queue["name"], queue["pending"], queue["oldest_pending"]) == ("q", 2, first["created_at"])
+
+    async def are_counted() -> bool:
+        queues = (await world.ask("GET", "/api/v1/queues?namespace=a")).json()["items"]
+        told = [(queue["name"], queue["pending"], queue["oldest_pending"]) for queue in queues]
+        return told == [("q", 2, first["created_at"])]
+
+    await until(are_counted, "a count of both jobs")
 
 
 async def test_jobs_of_pools_are_in_the_index_and_their_outbox_is_settled(world: ServiceWorld) -> None:
     await world.submit(namespace="a", execution="pool")
     await world.submit(namespace="a")
-    async with asyncio.timeout(20):
-        while (await world.stores.index.measure(QueueKey("a", "default"))).waiting < 1:
-            await asyncio.sleep(0.02)
-        while await Outbox(world.stores.database).pending(0.0):
-            await asyncio.sleep(0.02)
-    assert (await world.stores.index.measure(QueueKey("a", "default"))).waiting == 1
+
+    async def is_in_the_index() -> bool:
+        return (await world.stores.index.measure(QueueKey("a", "default"))).waiting == 1
+
+    async def is_settled() -> bool:
+        return not await Outbox(world.stores.database).pending(0.0)
+
+    await until(is_in_the_index, "one job in the index")
+    await until(is_settled, "an empty outbox")
+    assert await is_in_the_index()
 
 
 async def test_the_audit_tells_who_did_what_and_holds(world: ServiceWorld) -> None:
@@ -277,7 +286,11 @@ async def test_a_job_that_never_ran_has_no_log(world: ServiceWorld, path: str) -
 
 async def test_metrics_tell_how_full_the_queues_are(world: ServiceWorld) -> None:
     await world.submit(namespace="a", queue="q")
-    await world.ask("GET", "/api/v1/queues")
-    told = (await world.ask("GET", "/metrics")).body.decode()
-    assert 'muster_queue_jobs{namespace="a",queue="q",state="queued"} 1.0' in told
-    assert 'muster_queue_oldest_pending_age_seconds{namespace="a",queue="q"}' in told
+
+    async def are_told() -> bool:
+        await world.ask("GET", "/api/v1/queues")
+        told = (await world.ask("GET", "/metrics")).body.decode()
+        is_counted = 'muster_queue_jobs{namespace="a",queue="q",state="queued"} 1.0' in told
+        return is_counted and 'muster_queue_oldest_pending_age_seconds{namespace="a",queue="q"}' in told
+
+    await until(are_told, "the queue in the metrics")

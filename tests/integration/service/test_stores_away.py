@@ -11,7 +11,7 @@ import pytest
 from bones.postgres import PostgresServer
 from bones.redis_servers import RedisServer, any_binary
 from bones.rest_world import JOB
-from bones.service_world import ServiceWorld, limits, service_world
+from bones.service_world import ServiceWorld, limits, service_world, until
 
 JOBS = "/api/v1/jobs/"
 
@@ -29,6 +29,10 @@ async def narrow(tmp_path: Path, app_url: str, redis_url: str) -> AsyncIterator[
         yield running
 
 
+async def answers_with(world: ServiceWorld, path: str, status: int) -> bool:
+    return (await world.ask("GET", path)).status == status
+
+
 async def test_without_postgres_nothing_is_taken_and_all_is_well_afterwards(
     world: ServiceWorld, postgres: PostgresServer
 ) -> None:
@@ -44,15 +48,11 @@ async def test_without_postgres_nothing_is_taken_and_all_is_well_afterwards(
         assert {answer.status for answer in answers} == {503}
         assert all(int(answer.headers["Retry-After"]) >= 1 for answer in answers)
         assert answers[0].json()["type"] == "urn:muster:problem:away"
-        async with asyncio.timeout(30):
-            while (await world.ask("GET", "/readyz")).status != 503:
-                await asyncio.sleep(0.05)
+        await until(lambda: answers_with(world, "/readyz", 503), "an api that is not ready")
         assert (await world.ask("GET", "/healthz")).status == 200
     finally:
         postgres.start()
-    async with asyncio.timeout(30):
-        while (await world.ask("GET", JOBS + before["job_id"])).status != 200:
-            await asyncio.sleep(0.05)
+    await until(lambda: answers_with(world, JOBS + before["job_id"], 200), "an api that answers")
     assert [job["job_id"] for job in (await world.ask("GET", JOBS)).json()["items"]] == [before["job_id"]]
     taken = await world.ask("POST", JOBS, json=JOB, headers={"Idempotency-Key": "k"})
     assert (taken.status, "Idempotent-Replayed" in taken.headers) == (201, False)
