@@ -194,7 +194,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="muster-benchmark-") as folder:
         cluster = Cluster(Path(folder))
         try:
-            cluster.up(nodes=0, without=WITHOUT)
+            cluster.up(nodes=0, stores=False, without=WITHOUT)
             asyncio.run(measure(cluster, int(arguments.rate * arguments.seconds), arguments.rate))
         finally:
             cluster.down()

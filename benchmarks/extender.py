@@ -299,7 +299,9 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="muster-extender-benchmark-") as folder:
         cluster = Cluster(Path(folder))
         try:
-            cluster.up(nodes=options.nodes, bare=True, without=("webhook", "controller", "kube-scheduler"))
+            cluster.up(
+                nodes=options.nodes, bare=True, stores=False, without=("webhook", "controller", "kube-scheduler")
+            )
             nodes = node_names(cluster)
             gangs = make_gangs(2 * options.gangs, options.size, nodes)
             with BareProcess(cluster.kubeconfig("extender")) as bare:

@@ -34,7 +34,7 @@ def one_run(folder: Path, shape: Shape, kind: Kind, *, nodes: int, bare: bool) -
     """A fresh control plane, one shape through it, and everything away again."""
     cluster, muster = Cluster(folder), kind is not Kind.STOCK
     try:
-        cluster.up(nodes=nodes, muster=muster, bare=bare)
+        cluster.up(nodes=nodes, muster=muster, bare=bare, stores=False)
         namespace = "bench"
         labels = {"aiplatform.example.com/managed": "true"} if muster else {}
         cluster.client.create(

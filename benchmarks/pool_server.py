@@ -127,7 +127,7 @@ async def serve(folder: Path, database_url: str, redis_url: str) -> None:
         feed = Feed(index, pools)
         limits = IntakeSettings(waiting_jobs=100_000)
         intake = Intake(Submissions(database), Jobs(database), limits, on_stored=feed.note)
-        application = make_application(StoredJobs(intake), gate, clock, CollectorRegistry(), pools)
+        application = make_application(StoredJobs(intake), gate, clock, CollectorRegistry(), pools=pools)
         server = HttpServer(application, "127.0.0.1", 0)
         async with asyncio.TaskGroup() as group:
             for work in (pools.run(), feed.run(), intake.run(), server.run()):

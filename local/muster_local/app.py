@@ -26,7 +26,7 @@ from muster_local.instance import state_layout
 from muster_local.layout import default_state_dir
 from muster_local.output import OutputFormat, print_findings, print_line, print_status
 from muster_local.progress import Progress
-from muster_local.token_issuer import Role, User, ensure_issuer, grant, make_token
+from muster_local.token_issuer import Role, User, ensure_issuer, grant, granted, make_token
 
 app = typer.Typer(
     name="muster",
@@ -97,7 +97,7 @@ def up(
     stores: Annotated[
         bool | None,
         typer.Option(
-            help="With Postgres and Redis, kept in the state folder (default: --no-stores).", show_default=False
+            help="With Postgres, Redis and the api (default: where there are programs for them).", show_default=False
         ),
     ] = None,
     postgres_url: Annotated[
@@ -251,6 +251,7 @@ def token(
     whose = User(user, namespace, role)
     grant(cluster.client, whose)
     ensure_issuer(cluster.layout)
+    sys.stderr.write(f"granted: {granted(whose)}\n")
     print_line(make_token(cluster.layout, whose, datetime.now(UTC)))
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+import msgspec
 from filelock import FileLock
 
 from muster_local import instance as records
@@ -37,6 +38,7 @@ from muster_local.progress import Progress
 from muster_local.readiness import log_tail
 from muster_local.startup import Startup
 from muster_local.status import ClusterStatus, read_status
+from muster_local.stores.finding import missing_stores
 from muster_local.stores.homes import remove_postgres_home
 from muster_local.stores.urls import read_url
 
@@ -85,7 +87,7 @@ class Cluster:
 
     def _prepare(self, changes: dict[str, Any], binaries: dict[str, str]) -> Instance:
         existing = records.load_or_none(self.layout)
-        options = with_changes(existing.options if existing else ClusterOptions(), changes)
+        options = self._decided(with_changes(existing.options if existing else ClusterOptions(), changes))
         is_up = existing is not None and any(map(is_running, existing.processes.values()))
         if existing is not None and is_up and existing.options != options:
             raise LocalError("it runs with other options; end it first with `muster local down`")
@@ -98,6 +100,15 @@ class Cluster:
         instance.binaries = binaries
         records.save(self.layout, instance)
         return instance
+
+    def _decided(self, options: ClusterOptions) -> ClusterOptions:
+        """With stores where this machine has them, unless somebody has chosen."""
+        if options.stores is not None:
+            return options
+        missing = missing_stores() if options.muster else ""
+        if missing:
+            self._progress.note(f"no stores and no api: {missing}")
+        return msgspec.structs.replace(options, stores=options.muster and not missing)
 
     def _claim_ports(self) -> int:
         return claim_block(self.layout.root, cache_dir() / "ports")

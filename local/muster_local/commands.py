@@ -24,6 +24,7 @@ SERVICE_MODULES: dict[Component, tuple[str, tuple[str, ...]]] = {
     Component.WEBHOOK: ("muster_webhook", ()),
     Component.EXTENDER: ("muster_extender", ()),
     Component.CONTROLLER: ("muster_queue", ("controller",)),
+    Component.API: ("muster_queue", ("api",)),
     Component.PROCESS_NODE: ("muster_local.process_node", ()),
 }
 

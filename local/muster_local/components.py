@@ -19,6 +19,7 @@ class Component(StrEnum):
     WEBHOOK = "webhook"
     EXTENDER = "extender"
     CONTROLLER = "controller"
+    API = "api"
     PROCESS_NODE = "process-node"
     """Any number of them: process-node-0, process-node-1 ..."""
 
@@ -26,7 +27,9 @@ class Component(StrEnum):
 STORES = (Component.POSTGRES, Component.REDIS)
 FOUNDATION = (Component.ETCD, Component.API_SERVER)
 CLIENTS = (Component.CONTROLLER_MANAGER, Component.SCHEDULER, Component.KWOK)
-SERVICES = (Component.WEBHOOK, Component.EXTENDER, Component.CONTROLLER)
+SERVICES = (Component.WEBHOOK, Component.EXTENDER, Component.CONTROLLER, Component.API)
+STORE_USERS = (Component.CONTROLLER, Component.API)
+"""Services that Postgres and Redis are for."""
 START_ORDER = (*STORES, *FOUNDATION, *CLIENTS, *SERVICES)
 # Clients leave before what they talk to, so that their last writes and lease releases arrive.
 STOP_WAVES = (
@@ -49,6 +52,7 @@ PORT_OFFSETS: dict[str, int] = {
     Component.CONTROLLER: 9,
     Component.POSTGRES: 20,
     Component.REDIS: 21,
+    Component.API: 22,
 }
 REPLICA_OFFSETS = range(10, 20)
 PORT_BLOCK_SIZE = 24

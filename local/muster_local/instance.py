@@ -17,6 +17,7 @@ from muster_local.secure_files import write_private
 _SCHEMES: dict[str, str] = {
     Component.EXTENDER: "http",
     Component.CONTROLLER: "http",
+    Component.API: "http",
     Component.KWOK: "http",
     Component.POSTGRES: "postgresql",
     Component.REDIS: "redis",

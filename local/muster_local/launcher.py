@@ -13,6 +13,7 @@ from muster_local.components import (
     PORT_OFFSETS,
     REPLICA_OFFSETS,
     SERVICES,
+    STORE_USERS,
     STORES,
     Component,
     component_of,
@@ -23,10 +24,16 @@ from muster_local.layout import StateLayout
 from muster_local.pki import AUTHORITY
 from muster_local.processes import ProcessRecord, is_running, spawn
 from muster_local.readiness import answers, await_ready, probe_for
+from muster_local.stores.schema import store_environment
 from muster_local.stores.starting import start_store, store_answers
+from muster_local.token_issuer import issuer_settings
 
 # A fault is injected into the process that a test names, never into whatever starts from its shell.
-_NOT_INHERITED = ("KUBECONFIG", "MUSTER_FAILPOINTS", "MUSTER_FAILPOINTS_LOG")
+_NOT_INHERITED = (
+    *("KUBECONFIG", "MUSTER_FAILPOINTS", "MUSTER_FAILPOINTS_LOG"),
+    # Which stores an instance has, its options say.
+    *("MUSTER_DATABASE_URL", "MUSTER_POSTGRES_URL", "MUSTER_REDIS_URL"),
+)
 _NEVER_PROXIED = "127.0.0.1,localhost"
 
 
@@ -98,13 +105,26 @@ def process_environment(name: str, instance: Instance, layout: StateLayout) -> d
         return inherited | process_node_environment(name, instance, layout)
     if component_of(name) not in SERVICES:
         return inherited
-    return inherited | {
-        "KUBECONFIG": str(service_kubeconfig(name, layout)),
-        "MUSTER_IDENTITY": name,
-        "MUSTER_LISTEN_HOST": LOOPBACK,
-        "MUSTER_LISTEN_PORT": str(instance.ports[name]),
-        "PYTHONUNBUFFERED": "1",
-    }
+    return (
+        inherited
+        | _service_settings(name, instance, layout)
+        | {
+            "KUBECONFIG": str(service_kubeconfig(name, layout)),
+            "MUSTER_IDENTITY": name,
+            "MUSTER_LISTEN_HOST": LOOPBACK,
+            "MUSTER_LISTEN_PORT": str(instance.ports[name]),
+            "PYTHONUNBUFFERED": "1",
+        }
+    )
+
+
+def _service_settings(name: str, instance: Instance, layout: StateLayout) -> dict[str, str]:
+    """What only some services need: where the stores are, and whose tokens to believe."""
+    component = component_of(name)
+    settings = issuer_settings(layout) if component is Component.API else {}
+    if component in STORE_USERS and instance.options.stores:
+        settings |= store_environment(layout.stores, component)
+    return settings
 
 
 def process_node_environment(name: str, instance: Instance, layout: StateLayout) -> dict[str, str]:

@@ -42,8 +42,9 @@ class ClusterOptions(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
     images: str = ""
     # Seconds without a sign of life after which a node is NotReady; 0 for what suits the kinds of nodes there are.
     node_grace_seconds: int = 0
-    # With Postgres and Redis, which the api needs: our own, or those at the given addresses (passwords included).
-    stores: bool = False
+    # With Postgres, Redis and the api: our own stores, or those at the given addresses (passwords included).
+    # None: where this machine has them; decided at the first start.
+    stores: bool | None = None
     postgres_url: str = ""
     redis_url: str = ""
     # Makes the pauses between restarts of a container on process nodes shorter, for tests.
@@ -54,6 +55,8 @@ class ClusterOptions(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
         if component in SERVICES and not self.muster:
             return False
         if component in STORES and (not self.stores or self.store_url(component)):
+            return False
+        if component is Component.API and not self.stores:
             return False
         return component not in self.without
 

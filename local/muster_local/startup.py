@@ -9,7 +9,16 @@ import yaml
 from muster_local import bootstrap, nodes
 from muster_local import instance as records
 from muster_local.api_client import ApiClient
-from muster_local.components import CLIENTS, FOUNDATION, SERVICES, STORES, Component, component_of, is_process_node
+from muster_local.components import (
+    CLIENTS,
+    FOUNDATION,
+    SERVICES,
+    STORE_USERS,
+    STORES,
+    Component,
+    component_of,
+    is_process_node,
+)
 from muster_local.credentials import ADMIN, ensure_static_tokens, write_certificate_kubeconfig
 from muster_local.errors import LocalError
 from muster_local.instance import Instance
@@ -21,7 +30,9 @@ from muster_local.pki import ensure_node_certificates, ensure_pki, node_client
 from muster_local.progress import Progress
 from muster_local.scheduler_config import local_scheduler_config
 from muster_local.secure_files import write_private
+from muster_local.stores.schema import prepare_schema
 from muster_local.stores.urls import write_url
+from muster_local.token_issuer import ensure_issuer
 from muster_local.webhooks import await_trust, install_webhooks
 
 Overrides = Mapping[str, Mapping[str, str]]
@@ -52,6 +63,12 @@ class Startup:
             if options.stores and options.store_url(store):
                 write_url(self._layout.stores, store, options.store_url(store))
         self._step("postgres and redis", STORES, overrides)
+        if options.stores:
+            self._progress.step("schema of the queue", self._prepare_schema)
+
+    def _prepare_schema(self) -> None:
+        is_ours = not self._instance.options.store_url(Component.POSTGRES)
+        prepare_schema(self._layout.stores, STORE_USERS, is_ours=is_ours)
 
     def _populate(self, client: ApiClient, overrides: Overrides) -> None:
         bootstrap.apply_local_rbac(client)
@@ -67,7 +84,7 @@ class Startup:
         for service in SERVICES:
             if self._instance.options.wants(service) and not is_available(service):
                 self._progress.note(f"{service}: not part of this installation, left out")
-        self._step("webhook, extender and controller", SERVICES, overrides)
+        self._step("Muster's services", SERVICES, overrides)
         if runs(Component.WEBHOOK, self._instance):
             await_trust(client, documents)
         self._add_nodes(client)
@@ -122,8 +139,14 @@ class Startup:
             self._mint_credentials(component)
         if component is Component.WEBHOOK and not self._instance.options.wants(component):
             self._install_webhooks_late()
+        if component is Component.API:
+            self._check_stores()
         self._launch_one(name, overrides)
         await_launched(name, self._instance, self._layout)
+
+    def _check_stores(self) -> None:
+        if not self._instance.options.stores:
+            raise LocalError("the api needs Postgres and Redis: start with `muster local up --stores`")
 
     def _install_webhooks_late(self) -> None:
         """Only now does admission have somebody to ask: this instance came up without the webhook."""
@@ -153,6 +176,8 @@ class Startup:
                 self._launch_one(component, overrides.get(component))
 
     def _launch_one(self, name: str, overrides: Mapping[str, str] | None) -> None:
+        if component_of(name) is Component.API:
+            ensure_issuer(self._layout)
         if is_process_node(name):
             ensure_node_certificates(self._layout, name)
             server = self._instance.url(Component.API_SERVER)

@@ -107,6 +107,16 @@ def grant(client: ApiClient, user: User) -> None:
         client.apply(document)
 
 
+def granted(user: User) -> str:
+    """What the user may from now on, with kubectl as with the api; taking it back is up to the administrator."""
+    if user.role is Role.CLUSTER_ADMIN:
+        return f"user {user.kubernetes_name} has the ClusterRole {user.role} in all namespaces"
+    return (
+        f"user {user.kubernetes_name} has the ClusterRole {user.role} in namespace {user.namespace}"
+        f" and {_CLUSTER_VIEW} everywhere (RoleBinding, ClusterRoleBinding)"
+    )
+
+
 def bindings(user: User) -> list[dict[str, Any]]:
     """The RBAC objects that give the user the role: the same that an administrator would write for kubectl."""
     name = f"muster-local-{sha256(user.kubernetes_name.encode()).hexdigest()[:16]}"

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pydantic import ValidationError
 
 from muster_kube.process import run
+from muster_queue.api.app import Settings, run_api
 from muster_queue.controller.app import run_controller
 from muster_queue.controller.settings import ControllerSettings
 from muster_queue.storage.commands import add_migrate, migrate
@@ -27,6 +28,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         + ", ".join(f"MUSTER_{name.upper()}" for name in ControllerSettings.model_fields)
         + "; KUBECONFIG, or the pod's service account, says which cluster.",
     )
+    roles.add_parser(
+        "api",
+        help="take jobs over HTTP and answer what becomes of them; any number of replicas",
+        description="MUSTER_DATABASE_URL and MUSTER_REDIS_URL say where the stores are; KUBECONFIG, or the pod's "
+        "service account, which cluster judges tokens and rights. docs/api.md lists the other settings.",
+    )
     add_migrate(
         roles.add_parser(
             "migrate",
@@ -35,7 +42,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
     )
     asked = parser.parse_args(arguments)
-    return migrate(asked) if asked.role == "migrate" else _control()
+    match asked.role:
+        case "migrate":
+            return migrate(asked)
+        case "api":
+            return _serve()
+        case _:
+            return _control()
+
+
+def _serve() -> int:
+    try:
+        settings = Settings.from_environment()
+    except ValidationError as error:
+        sys.stderr.write(f"muster-queue: {error}\n")
+        return USAGE
+    return run("muster-api", lambda supervisor: run_api(supervisor, settings), log_level=settings.api.log_level)
 
 
 def _control() -> int:

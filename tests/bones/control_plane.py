@@ -29,8 +29,12 @@ POLL_SECONDS = 0.02
 
 
 def start_cluster(state_dir: Path, *, controller: Mapping[str, str] = SHORT_LEASE, **options: Any) -> Cluster:
-    """A running instance below `state_dir`; without binaries a laptop skips and CI fails."""
+    """A running instance below `state_dir`, without stores unless they are asked for.
+
+    Where there are no binaries a laptop skips and CI fails.
+    """
     cluster = Cluster(state_dir)
+    options.setdefault("stores", False)
     try:
         cluster.up(env={"controller": controller}, **options)
     except LocalError as error:

@@ -31,9 +31,10 @@ JOB = {"job_type": "inference", "image": "pytorch-inference:latest", "config": {
 
 
 @dataclass
-class RestWorld:
+class HttpWorld:
+    """Whatever stands behind the api."""
+
     url: str
-    jobs: MemoryJobs
     reviews: ReviewServer
     tokens: TokenMaker
     client: aiohttp.ClientSession
@@ -57,6 +58,11 @@ class RestWorld:
         assert answer.status == 201, answer.body
         job: dict[str, Any] = answer.json()
         return job
+
+
+@dataclass
+class RestWorld(HttpWorld):
+    jobs: MemoryJobs
 
 
 @dataclass
@@ -84,11 +90,11 @@ async def rest_world(folder: Path, pools: PoolService | None = None) -> AsyncIte
             open_gatekeeper(settings, session, clock) as gate,
             aiohttp.ClientSession() as client,
         ):
-            server = HttpServer(make_application(jobs, gate, clock, CollectorRegistry(), pools), "127.0.0.1", 0)
+            server = HttpServer(make_application(jobs, gate, clock, CollectorRegistry(), pools=pools), "127.0.0.1", 0)
             serving = asyncio.create_task(server.run())
             await server.started.wait()
             try:
-                yield RestWorld(f"http://127.0.0.1:{server.port}", jobs, reviews, tokens, client)
+                yield RestWorld(f"http://127.0.0.1:{server.port}", reviews, tokens, client, jobs)
             finally:
                 serving.cancel()
                 with suppress(asyncio.CancelledError):

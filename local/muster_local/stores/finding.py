@@ -75,6 +75,16 @@ def redis_programs(environment: Mapping[str, str]) -> Iterator[StoreProgram]:
     yield from _usable(bundled, embedded=True)
 
 
+def missing_stores() -> str:
+    """What keeps this machine from running the stores by itself, in one sentence; empty when nothing does."""
+    try:
+        find_postgres()
+        find_redis()
+    except BinariesMissingError as error:
+        return str(error)
+    return ""
+
+
 def _usable(paths: list[Path], *, embedded: bool, beside: str = "") -> Iterator[StoreProgram]:
     for path in dict.fromkeys(paths):
         if not path.is_file() or not (path.parent / beside).exists():

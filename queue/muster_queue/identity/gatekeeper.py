@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from muster_kube.clock import Clock
@@ -18,22 +19,31 @@ from muster_queue.identity.token_review import TokenReviewer
 class Gatekeeper:
     """What the api's door asks."""
 
-    def __init__(self, authenticator: Authenticator, authorizer: Authorizer) -> None:
+    def __init__(self, authenticator: Authenticator, authorizer: Authorizer, rings: Sequence[KeyRing] = ()) -> None:
         self.authenticate = authenticator.authenticate
         self.may = authorizer.may
+        self._rings = rings
+
+    async def load_keys(self) -> None:
+        """Returns once the keys of all issuers are there."""
+        await asyncio.gather(*(ring.load() for ring in self._rings))
+
+    def unready(self) -> list[str]:
+        """Issuers whose tokens nobody can judge yet."""
+        return [f"the keys of issuer {ring.issuer} were not fetched yet" for ring in self._rings if not ring.is_loaded]
 
 
 @asynccontextmanager
 async def open_gatekeeper(settings: IdentitySettings, session: ApiSession, clock: Clock) -> AsyncIterator[Gatekeeper]:
     """A gatekeeper that believes the configured issuers and the API server."""
+    rings = {issuer.issuer: KeyRing(issuer.issuer, keys_of(issuer), clock) for issuer in settings.token_issuers}
     verifiers = {
-        issuer.issuer: IssuerVerifier(issuer, KeyRing(issuer.issuer, keys_of(issuer), clock), clock)
-        for issuer in settings.token_issuers
+        issuer.issuer: IssuerVerifier(issuer, rings[issuer.issuer], clock) for issuer in settings.token_issuers
     }
     authenticator = Authenticator(verifiers, TokenReviewer(session, settings.token_audience), clock)
     authorizer = Authorizer(session, clock)
     try:
-        yield Gatekeeper(authenticator, authorizer)
+        yield Gatekeeper(authenticator, authorizer, tuple(rings.values()))
     finally:
         await authenticator.close()
         await authorizer.close()

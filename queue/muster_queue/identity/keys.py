@@ -68,6 +68,22 @@ class KeyRing:
         self._tried_at: float | None = None
         self._fetches: SharedCalls[None, None] = SharedCalls()
 
+    @property
+    def issuer(self) -> str:
+        return self._issuer
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether a token of this issuer can be judged."""
+        return self._fetched_at is not None
+
+    async def load(self) -> None:
+        """Fetches the keys before the first token needs them; tries until they are there."""
+        while not self.is_loaded:
+            await self._fetches.result(None, self._refresh)
+            if not self.is_loaded:
+                await asyncio.sleep(FIRST_PATIENCE_SECONDS)
+
     async def key(self, kid: str | None, algorithm: Algorithm) -> PublicKey:
         """The key that a token names, if it is one for this algorithm; raises an IdentityError."""
         await self._look_after()

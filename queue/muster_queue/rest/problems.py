@@ -20,6 +20,7 @@ from muster_queue.rest.service_errors import (
     ServiceError,
     Stale,
     StorageAway,
+    Unstorable,
     WrongPhase,
 )
 
@@ -111,6 +112,7 @@ _SERVICE_KINDS: Final[dict[type[ServiceError], Kind]] = {
     NotFound: Kind.NOT_FOUND,
     NameTaken: Kind.NAME_TAKEN,
     KeyReused: Kind.KEY_REUSED,
+    Unstorable: Kind.CONTRADICTORY,
     WrongPhase: Kind.WRONG_PHASE,
     Overloaded: Kind.OVERLOADED,
 }
@@ -139,7 +141,8 @@ def problem_of(error: ServiceError | IdentityError) -> ProblemError:
 
 def _service_problem(error: ServiceError) -> ProblemError:
     kind = next((_SERVICE_KINDS[each] for each in type(error).__mro__ if each in _SERVICE_KINDS), Kind.BROKEN)
-    detail = str(error) if isinstance(error, WrongPhase | Overloaded) and str(error) else _SERVICE_DETAILS.get(kind, "")
+    has_words = isinstance(error, WrongPhase | Overloaded | Unstorable | NotFound) and bool(str(error))
+    detail = str(error) if has_words else _SERVICE_DETAILS.get(kind, "")
     if isinstance(error, Overloaded):
         return ProblemError(kind, detail, headers=retry_after(error.retry_after))
     return ProblemError(kind, detail, headers=retry_after(AWAY_SECONDS) if kind.status == 503 else ())

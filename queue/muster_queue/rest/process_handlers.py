@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
@@ -13,8 +13,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from muster_kube.serve import JSON_TYPE, TEXT_TYPE, AsgiApp, Receive, Send
 from muster_queue.rest.docs_page import CONTENT_POLICY, page
 from muster_queue.rest.openapi import describe
-from muster_queue.rest.operations import OPERATIONS
-from muster_queue.rest.service import JobService
+from muster_queue.rest.operations import Operation
 from muster_queue.rest.wire import Scope, answer
 
 _HTML: Final = b"text/html; charset=utf-8"
@@ -22,12 +21,14 @@ _POLICY: Final = ((b"content-security-policy", CONTENT_POLICY.encode()),)
 _DISTRIBUTION: Final = "muster-scheduler"
 
 
-def process_handlers(service: JobService, registry: CollectorRegistry) -> Mapping[str, AsgiApp]:
+def process_handlers(
+    unready: Callable[[], Sequence[str]], registry: CollectorRegistry, operations: Sequence[Operation]
+) -> Mapping[str, AsgiApp]:
     """By the names of their operations; both documents are made once."""
-    document = describe(OPERATIONS, _version())
+    document = describe(operations, _version())
 
     async def readyz(scope: Scope, receive: Receive, send: Send) -> None:
-        missing = service.unready()
+        missing = unready()
         await answer(send, 503 if missing else 200, "\n".join(missing).encode() or b"ok", TEXT_TYPE)
 
     async def metrics(scope: Scope, receive: Receive, send: Send) -> None:

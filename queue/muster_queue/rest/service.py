@@ -159,7 +159,8 @@ class AuditAnswer(Frozen, frozen=True, kw_only=True):
     actor: str
     action: str
     namespace: str = ""
-    job_id: str = ""
+    job_ids: tuple[str, ...] = ()
+    """All the jobs that one transaction moved alike: those of a bulk share a row."""
     from_phase: JobPhase | None = None
     to_phase: JobPhase | None = None
     details: dict[str, Any] = msgspec.field(default_factory=dict)

@@ -4,9 +4,10 @@ ServiceError
   StorageAway       503: the store cannot be reached, or the change is known not to have happened
   OutcomeUnknown    503: the change may have happened; look before doing it again
   Stale             412: the object is of another version than the caller has seen
-  NotFound          404
+  NotFound          404; with a text where that is not about the job itself
   NameTaken         409: another job of that name is still there
   KeyReused         422: the idempotency key came with another request before
+  Unstorable        422: the store does not take a value, and never will
   WrongPhase        409: the job is in a phase from which this cannot be done
   Overloaded        429: nothing was done; wait retry_after seconds
 """
@@ -40,6 +41,10 @@ class NameTaken(ServiceError):
 
 class KeyReused(ServiceError):
     """The idempotency key was used for another request."""
+
+
+class Unstorable(ServiceError):
+    """The message says what the store says of the value."""
 
 
 class WrongPhase(ServiceError):

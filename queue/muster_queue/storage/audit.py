@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
@@ -36,6 +37,7 @@ GREATEST: Final = Place((1 << 63) - 1, (1 << 63) - 1)
 MOST_PER_SEAL: Final = 5_000
 SEALS_PER_READ: Final = 20
 MOST_FINDINGS: Final = 100
+MOST_SCANNED: Final = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,14 @@ class SealHead:
 
     number: int
     digest: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """Audit rows in order, and where the next stretch begins; None where these were the last."""
+
+    rows: list[AuditRow]
+    next: Place | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +82,50 @@ class AuditTrail:
         parameters: dict[str, Any] = {"txid": str(before.txid), "id": before.id, "most": most}
         parameters["namespaces"] = None if namespaces is None else list(namespaces)
         return [_audit_row(row) for row in await self._database.read_records(statement("list_audit"), parameters)]
+
+    async def onwards(
+        self,
+        after: Place,
+        most: int,
+        *,
+        namespaces: tuple[str, ...] | None = None,
+        actor: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+    ) -> Stretch:
+        """The oldest rows after a place that fit. There may be more even where few or none are given: ask on."""
+        parameters = {
+            "txid": str(after.txid),
+            "id": after.id,
+            "namespaces": None if namespaces is None else list(namespaces),
+            "actor": actor,
+            "since": since,
+            "until": until,
+            "scan": MOST_SCANNED,
+            "most": most + 1,
+        }
+        found = await self._database.read_records(statement("scan_audit"), parameters)
+        rows = [_audit_row(row) for row in found if row["fits"]]
+        if len(rows) > most:
+            return Stretch(rows[:most], rows[most - 1].place)
+        is_cut = bool(found) and found[0]["looked_at"] == MOST_SCANNED
+        last = _audit_row(found[-1]) if is_cut else None
+        if last is None or (until is not None and last.time > until + CLOCK_ALLOWANCE):
+            return Stretch(rows, None)
+        return Stretch(rows, last.place)
+
+    async def place_before(self, moment: datetime) -> Place | None:
+        """A place that no row lies before which is not older than this; None where there is no such row."""
+        rows = await self._database.read(statement("audit_since"), {"since": moment - CLOCK_ALLOWANCE})
+        return Place(int(rows[0][0]), 0) if rows else None
+
+    async def unsealed(self, most: int) -> int:
+        """How many rows the sealer has not come to; counted up to `most`."""
+        rows = await self._database.read(statement("seal_head"), {})
+        place = Place(int(rows[0][1]), rows[0][2]) if rows else Place(0, 0)
+        parameters = {"txid": str(place.txid), "id": place.id, "most": most}
+        ((count,),) = await self._database.read(statement("count_unsealed"), parameters)
+        return int(count)
 
     async def of_job(self, job_id: UUID, most: int = 1000) -> list[AuditRow]:
         """All rows about a job, as long as its events are kept."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -22,7 +22,7 @@ LEAST_ID: Final = UUID(int=0)
 GREATEST_ID: Final = UUID(int=(1 << 128) - 1)
 CLOCK_ALLOWANCE: Final = timedelta(hours=1)
 """By how much the clock that made an id may be ahead of the database's, which writes the events."""
-MOST_PER_PAGE: Final = 500
+MOST_PER_PAGE: Final = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +109,17 @@ class Jobs:
         """What the index has to know of these jobs; those that are gone are left out."""
         rows = await self._database.read(statement("standing"), {"ids": list(job_ids)})
         return [as_standing(row) for row in rows]
+
+    async def oldest_queued(self, places: Collection[tuple[str, str]]) -> dict[tuple[str, str], datetime]:
+        """Since when the longest queued job waits, of these namespaces' queues; those where none waits are left out."""
+        parameters = {"namespaces": [place[0] for place in places], "queues": [place[1] for place in places]}
+        rows = await self._database.read(statement("oldest_queued"), parameters)
+        return {(namespace, queue): created_at for namespace, queue, created_at in rows}
+
+    async def versions(self, job_ids: Collection[UUID]) -> dict[UUID, tuple[int, JobPhase]]:
+        """How far these jobs have come; those that are forgotten are left out."""
+        rows = await self._database.read(statement("versions"), {"ids": list(job_ids)})
+        return {job_id: (version, JobPhase(phase)) for job_id, version, phase in rows}
 
     async def counts(self, namespaces: tuple[str, ...] | None = None) -> list[QueueCount]:
         """How full each queue is: a look at one index, which takes a moment with a million jobs."""

@@ -1,0 +1,109 @@
+"""Tells the index of jobs the moment they are stored. Only a hint: what is dropped here, the outbox has kept."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final
+
+import structlog
+
+from muster_api.phases import JobPhase
+from muster_kube.backoff import Backoff
+from muster_queue.index.errors import IndexFailure
+from muster_queue.index.keys import QueueKey
+from muster_queue.index.queue_index import QueueIndex
+from muster_queue.index.scores import score_of
+from muster_queue.index.values import Entry
+from muster_queue.service.records import is_pooled
+from muster_queue.storage.errors import StorageError
+from muster_queue.storage.outbox import Outbox
+from muster_queue.storage.records import NewJob, StoredBatch
+
+log = structlog.get_logger(__name__)
+
+MOST_BATCHES: Final = 1_000
+MOST_SETTLED: Final = 1_000
+SETTLE_SECONDS: Final = 0.2
+"""Outbox rows are deleted together now and then: well before the relay would take them for forgotten."""
+
+Awaken = Callable[[Iterable[tuple[str, str]]], None]
+"""Told (namespace, queue) where jobs of pools have begun to wait."""
+
+
+def nobody_waits(queues: Iterable[tuple[str, str]]) -> None:
+    """Of a process without pools."""
+
+
+Told = tuple[Sequence[NewJob], StoredBatch]
+
+
+class IndexFeed:
+    """Only jobs that pools run go into the index: what becomes an AIJob is chosen from Postgres."""
+
+    def __init__(self, index: QueueIndex, outbox: Outbox, awaken: Awaken = nobody_waits) -> None:
+        self._index = index
+        self._awaken = awaken
+        self._outbox = outbox
+        self._batches: deque[Told] = deque()
+        self._came = asyncio.Event()
+        self._settled: list[int] = []
+        self.dropped = 0
+        """Commits that the relay has to tell the index of."""
+
+    def note(self, jobs: Sequence[NewJob], batch: StoredBatch) -> None:
+        """Called between a commit and its answers; never waits."""
+        if batch.outbox_id is None:
+            return
+        if len(self._batches) >= MOST_BATCHES:
+            self.dropped += 1
+            return
+        self._batches.append((jobs, batch))
+        self._came.set()
+
+    async def run(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._tell_all())
+            group.create_task(self._settle_all())
+
+    async def _tell_all(self) -> None:
+        pause = Backoff(first=0.2, longest=5.0)
+        while True:
+            await self._came.wait()
+            batches, self._batches = list(self._batches), deque()
+            self._came.clear()
+            try:
+                await self._tell(batches)
+                pause.reset()
+            except IndexFailure as error:
+                self.dropped += len(batches)
+                log.warning("index cannot be told of new jobs", commits=len(batches), error=str(error))
+                await asyncio.sleep(pause.next_delay())
+
+    async def _tell(self, batches: Sequence[Told]) -> None:
+        entries: dict[QueueKey, list[Entry]] = {}
+        for jobs, batch in batches:
+            for job in jobs:
+                if is_pooled(job) and job.phase is JobPhase.QUEUED:
+                    score = score_of(job.priority, batch.committed_at)
+                    entries.setdefault(QueueKey(job.namespace, job.queue), []).append(Entry(str(job.id), score))
+        try:
+            for queue, found in entries.items():
+                await self._index.add(queue, found)
+        finally:
+            # Also where the index is away: then workers get them from Postgres.
+            self._awaken({(queue.namespace, queue.name) for queue in entries})
+        room = MOST_SETTLED - len(self._settled)
+        self._settled += [batch.outbox_id for _, batch in batches[: max(0, room)] if batch.outbox_id is not None]
+
+    async def _settle_all(self) -> None:
+        while True:
+            await asyncio.sleep(SETTLE_SECONDS)
+            if not self._settled:
+                continue
+            settled, self._settled = self._settled, []
+            try:
+                await self._outbox.settle(settled)
+            except StorageError as error:
+                log.warning("outbox cannot be settled now", rows=len(settled), error=str(error))
