@@ -92,9 +92,11 @@ class Pools:
         settler = Settler(self._attempts, jobs, self._upkeep)
         room = settings.most_acknowledging
         self._endings = NaturalBatches[Ending, Verdict](
-            "acknowledgements", settler.settle, lambda ending: ending.job_id, room
+            "acknowledgements", settler.settle, lambda ending: ending.job_id, room, settings.settling_pace
         )
-        self._beats = NaturalBatches[_HeldBeat, bool]("heartbeats", self._beat, lambda held: held.beat.id, room)
+        self._beats = NaturalBatches[_HeldBeat, bool](
+            "heartbeats", self._beat, lambda held: held.beat.id, room, settings.settling_pace
+        )
         self._dispatchers: dict[QueueKey, Dispatcher] = {}
         self._group: asyncio.TaskGroup | None = None
         self._waiting = 0
