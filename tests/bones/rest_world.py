@@ -26,7 +26,7 @@ from muster_queue.rest.application import make_application
 from muster_queue.rest.pool_service import PoolService
 
 ANN, BOB = "oidc:ann", "oidc:bob"
-VERBS = ("create", "get", "list", "patch", "delete")
+VERBS = ("create", "get", "list", "patch", "update", "delete")
 JOB = {"job_type": "inference", "image": "pytorch-inference:latest", "config": {"model": "resnet50"}}
 
 
