@@ -26,14 +26,15 @@ from muster_queue.rest.application import make_application
 from muster_queue.rest.pool_service import PoolService
 
 ANN, BOB = "oidc:ann", "oidc:bob"
-VERBS = ("create", "get", "list", "patch", "delete")
+VERBS = ("create", "get", "list", "patch", "update", "delete")
 JOB = {"job_type": "inference", "image": "pytorch-inference:latest", "config": {"model": "resnet50"}}
 
 
 @dataclass
-class RestWorld:
+class HttpWorld:
+    """Whatever stands behind the api."""
+
     url: str
-    jobs: MemoryJobs
     reviews: ReviewServer
     tokens: TokenMaker
     client: aiohttp.ClientSession
@@ -57,6 +58,11 @@ class RestWorld:
         assert answer.status == 201, answer.body
         job: dict[str, Any] = answer.json()
         return job
+
+
+@dataclass
+class RestWorld(HttpWorld):
+    jobs: MemoryJobs
 
 
 @dataclass
@@ -88,7 +94,7 @@ async def rest_world(folder: Path, pools: PoolService | None = None) -> AsyncIte
             serving = asyncio.create_task(server.run())
             await server.started.wait()
             try:
-                yield RestWorld(f"http://127.0.0.1:{server.port}", jobs, reviews, tokens, client)
+                yield RestWorld(f"http://127.0.0.1:{server.port}", reviews, tokens, client, jobs)
             finally:
                 serving.cancel()
                 with suppress(asyncio.CancelledError):

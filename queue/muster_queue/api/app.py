@@ -17,7 +17,7 @@ from muster_queue.rest.serving import ApiSettings, serve_api
 from muster_queue.rest.streams import MOST_STREAMS
 from muster_queue.service.opening import open_service
 from muster_queue.service.settings import TenantSettings
-from muster_queue.service.stores import Stores, StoreSettings, open_stores
+from muster_queue.service.stores import StoreSettings, open_stores
 
 API_CONNECTIONS: Final = 64
 
@@ -39,26 +39,20 @@ class Settings:
 
 async def run_api(supervisor: Supervisor, settings: Settings) -> None:
     """Serves until the supervisor stops: the server ends first, then what answers its requests, then the stores."""
+    clock, registry = SystemClock(), CollectorRegistry()
     async with (
         open_stores(settings.stores) as stores,
         await ApiSession.connect(connection_limit=API_CONNECTIONS, user_agent="muster-api") as session,
         # On connections of its own: logs that are followed hold theirs for as long as they are.
         await ApiSession.connect(connection_limit=MOST_STREAMS, user_agent="muster-api-logs") as log_session,
     ):
-        await _serve(supervisor, settings, stores, session, log_session)
-
-
-async def _serve(
-    supervisor: Supervisor, settings: Settings, stores: Stores, session: ApiSession, log_session: ApiSession
-) -> None:
-    clock, registry = SystemClock(), CollectorRegistry()
-    pools = Pools(stores.database, stores.index, settings.pools, clock, registry)
-    supervisor.start("pools", pools.run())
-    async with open_service(
-        supervisor, stores, session, log_session, settings, clock, registry, awaken=pools.awaken
-    ) as service:
-        try:
-            await serve_api(supervisor, settings.api, service, session, clock, registry, pools=pools)
-        finally:
-            # Whatever uses the stores ends before they are closed.
-            await supervisor.close()
+        pools = Pools(stores.database, stores.index, settings.pools, clock, registry)
+        supervisor.start("pools", pools.run())
+        async with open_service(
+            supervisor, stores, session, log_session, settings, clock, registry, awaken=pools.awaken
+        ) as service:
+            try:
+                await serve_api(supervisor, settings.api, service, session, clock, registry, pools=pools)
+            finally:
+                # Whatever uses the stores ends before they are closed.
+                await supervisor.close()

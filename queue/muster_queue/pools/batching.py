@@ -1,4 +1,4 @@
-"""Natural batches: whatever has come while the last statement was under way goes into the next one, with no linger."""
+"""Natural batches: whatever has come since the last statement began goes into the next one; nobody waits for others."""
 
 from __future__ import annotations
 
@@ -39,11 +39,13 @@ class NaturalBatches(Generic[Item, Result]):
         send: Callable[[list[Item]], Awaitable[list[Result]]],
         identity: Callable[[Item], Hashable],
         room: int,
+        pace: float = 0.0,
     ) -> None:
         self._name = name
         self._send = send
         self._identity = identity
         self._room = room
+        self._pace = pace
         self._waiting: deque[_Parcel[Item, Result]] = deque()
         self._came = asyncio.Event()
         self._is_closed = False
@@ -71,9 +73,11 @@ class NaturalBatches(Generic[Item, Result]):
         try:
             while True:
                 batch = await self._next()
+                earliest = asyncio.get_running_loop().time() + self._pace
                 await self._serve(batch)
                 self.items -= sum(len(parcel.items) for parcel in batch)
                 batch = []
+                await asyncio.sleep(earliest - asyncio.get_running_loop().time())
         finally:
             self._is_closed = True
             _refuse([*batch, *self._waiting], StorageAway("this process is stopping"))

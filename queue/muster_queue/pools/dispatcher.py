@@ -86,9 +86,11 @@ class Dispatcher:
             waiters = self.line.present()
             if not waiters and self._clock.monotonic() - self._idle_since > self._settings.idle_seconds:
                 return
+            earliest = self._clock.monotonic() + self._settings.pace
             handed = await self._turn(waiters) if waiters else 0
             if handed:
                 self._pause.reset()
+                await asyncio.sleep(earliest - self._clock.monotonic())
             else:
                 await self._rest(has_waiters=bool(waiters))
 

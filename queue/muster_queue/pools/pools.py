@@ -92,12 +92,15 @@ class Pools:
         settler = Settler(self._attempts, jobs, self._upkeep)
         room = settings.most_acknowledging
         self._endings = NaturalBatches[Ending, Verdict](
-            "acknowledgements", settler.settle, lambda ending: ending.job_id, room
+            "acknowledgements", settler.settle, lambda ending: ending.job_id, room, settings.settling_pace
         )
-        self._beats = NaturalBatches[_HeldBeat, bool]("heartbeats", self._beat, lambda held: held.beat.id, room)
+        self._beats = NaturalBatches[_HeldBeat, bool](
+            "heartbeats", self._beat, lambda held: held.beat.id, room, settings.settling_pace
+        )
         self._dispatchers: dict[QueueKey, Dispatcher] = {}
         self._group: asyncio.TaskGroup | None = None
         self._waiting = 0
+        self._is_leaving = False
 
     async def run(self) -> None:
         """Until it is cancelled; then whoever waits goes away with nothing."""
@@ -114,7 +117,8 @@ class Pools:
             self.send_away()
 
     def send_away(self) -> None:
-        """Nobody waits here any more: workers ask again, and find another replica."""
+        """Nobody waits here any more, as before a stop: workers ask again, and find another replica."""
+        self._is_leaving = True
         for dispatcher in self._dispatchers.values():
             dispatcher.line.send_away()
 
@@ -179,6 +183,8 @@ class Pools:
         return AcknowledgeAnswer(attempts=[_answer(*each, endings, found, refused) for each in attempts])
 
     async def _wait(self, pool: PoolName, worker: WorkerIdentity, wanted: LeaseRequest) -> list[Claimed]:
+        if self._is_leaving:
+            return []
         loop = asyncio.get_running_loop()
         waiter = Waiter(worker.holder, worker.actor, wanted.most, _types(wanted), loop.create_future())
         dispatcher = self._dispatcher(QueueKey(pool.namespace, pool.queue))

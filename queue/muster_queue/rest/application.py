@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Final
 
+import msgspec
 from prometheus_client import CollectorRegistry
 
 from muster_kube.clock import Clock
@@ -13,7 +15,7 @@ from muster_queue.rest.bulk import SubmitMany
 from muster_queue.rest.door import Door, Gate
 from muster_queue.rest.job_handlers import JobHandlers
 from muster_queue.rest.metrics import RestMetrics
-from muster_queue.rest.operations import OPERATIONS
+from muster_queue.rest.operations import OPERATIONS, Operation
 from muster_queue.rest.pool_handlers import PoolHandlers
 from muster_queue.rest.pool_service import NoPools, PoolService
 from muster_queue.rest.process_handlers import process_handlers
@@ -24,32 +26,45 @@ from muster_queue.rest.streams import StreamSlots
 from muster_queue.rest.submitting import SubmitOne
 
 
+class Further(msgspec.Struct, frozen=True):
+    """Routes of another part of the service: behind the same door, in the same documents."""
+
+    operations: Sequence[Operation] = ()
+    handlers: Mapping[str, AsgiApp] = {}
+
+
+NOTHING_FURTHER: Final = Further()
+
+
 def make_application(
     service: JobService,
     gate: Gate,
     clock: Clock,
     registry: CollectorRegistry,
     *,
-    pools: PoolService | None = None,
     unready: Callable[[], Sequence[str]] | None = None,
+    further: Further = NOTHING_FURTHER,
+    pools: PoolService | None = None,
 ) -> Door:
     """What uvicorn runs. An operation without a handler is a mistake that shows here and not at its first request."""
     metrics = RestMetrics(registry)
+    operations = (*OPERATIONS, *further.operations)
     handlers = {
-        **_handlers(service, pools or NoPools(), StreamSlots(metrics.streams), clock),
-        **process_handlers(unready or service.unready, registry),
+        **_handlers(service, StreamSlots(metrics.streams), clock),
+        **PoolHandlers(pools or NoPools()).by_name(),
+        **process_handlers(unready or service.unready, registry, operations),
+        **further.handlers,
     }
-    missing = {operation.name for operation in OPERATIONS} ^ handlers.keys()
+    missing = {operation.name for operation in operations} ^ handlers.keys()
     if missing:
         raise RuntimeError(f"operations and handlers differ: {', '.join(sorted(missing))}")
-    return Door(RouteTable(OPERATIONS), handlers, gate, service.find, metrics)
+    return Door(RouteTable(operations), handlers, gate, service.find, metrics)
 
 
-def _handlers(service: JobService, pools: PoolService, slots: StreamSlots, clock: Clock) -> Mapping[str, AsgiApp]:
+def _handlers(service: JobService, slots: StreamSlots, clock: Clock) -> Mapping[str, AsgiApp]:
     starlette = {**JobHandlers(service, slots, clock).by_name(), **AroundHandlers(service).by_name()}
     return {
         "submit_job": SubmitOne(service),
         "submit_jobs": SubmitMany(service),
-        **PoolHandlers(pools).by_name(),
         **{name: as_app(handler) for name, handler in starlette.items()},
     }

@@ -164,6 +164,9 @@ class WorkerIdentity(Frozen, frozen=True):
 class PoolService(Protocol):
     """All that workers ask for; raises ServiceError. Cancelling `lease` loses nothing."""
 
+    def send_away(self) -> None:
+        """Answers all who wait, and lets nobody wait any more: the process is about to stop."""
+
     async def lease(self, pool: PoolName, worker: WorkerIdentity, wanted: LeaseRequest) -> list[LeaseAnswer]: ...
 
     async def heartbeat(
@@ -177,6 +180,9 @@ class PoolService(Protocol):
 
 class NoPools:
     """Of a process that serves no workers."""
+
+    def send_away(self) -> None:
+        """Nobody waits here."""
 
     async def lease(self, *_: Any) -> list[LeaseAnswer]:
         raise StorageAway("pools are not served here")

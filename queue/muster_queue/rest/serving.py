@@ -14,7 +14,7 @@ from muster_kube.session import ApiSession
 from muster_kube.supervision import Supervisor
 from muster_queue.identity.gatekeeper import open_gatekeeper
 from muster_queue.identity.settings import IdentitySettings
-from muster_queue.rest.application import make_application
+from muster_queue.rest.application import NOTHING_FURTHER, Further, make_application
 from muster_queue.rest.pool_service import PoolService
 from muster_queue.rest.service import JobService
 
@@ -35,13 +35,20 @@ async def serve_api(
     clock: Clock,
     registry: CollectorRegistry,
     *,
+    further: Further = NOTHING_FURTHER,
     pools: PoolService | None = None,
 ) -> None:
     """Serves until the supervisor stops; requests under way are answered before their callers are forgotten."""
     async with open_gatekeeper(settings, session, clock) as gate:
         supervisor.start("issuers' keys", gate.load_keys(), may_end=True)
         application = make_application(
-            service, gate, clock, registry, unready=lambda: [*service.unready(), *gate.unready()], pools=pools
+            service,
+            gate,
+            clock,
+            registry,
+            unready=lambda: [*service.unready(), *gate.unready()],
+            further=further,
+            pools=pools,
         )
         server = HttpServer(application, settings.listen_host, settings.listen_port)
         serving = supervisor.start("http", server.run())
@@ -50,5 +57,8 @@ async def serve_api(
                 settle_garbage()
                 await supervisor.wait()
         finally:
+            if pools is not None:
+                # A long poll would hold the server's end up.
+                pools.send_away()
             serving.cancel()
             await asyncio.gather(serving, return_exceptions=True)

@@ -22,7 +22,6 @@ log = structlog.get_logger(__name__)
 PAUSE_SECONDS: Final = 5.0
 SHARE_OF_TIME: Final = 0.05
 """At most this part of the time is spent on counting, however many jobs there are."""
-FRESH_SECONDS: Final = 1.0
 
 
 class Tally(msgspec.Struct, frozen=True):
@@ -46,6 +45,7 @@ class QueueCounts:
         self._waiting: Mapping[str, int] = {}
         self._since: Counter[str] = Counter()
         self._counted_at: float | None = None
+        self._took = 0.0
         self._under_way: SharedCalls[None, None] = SharedCalls()
 
     @property
@@ -62,27 +62,25 @@ class QueueCounts:
         self._since[namespace] += jobs
 
     async def fresh(self) -> Mapping[Place, Tally]:
-        """Not older than a second; raises what storage says where it cannot be counted now."""
-        if self._counted_at is None or self._clock.monotonic() - self._counted_at > FRESH_SECONDS:
+        """As old at most as counting takes time for; raises what storage says where it cannot be counted now."""
+        if self._counted_at is None or self._clock.monotonic() - self._counted_at > self._took / SHARE_OF_TIME:
             await self._under_way.result(None, self._count)
         return self._tallies
 
     async def run(self) -> None:
         """Counts for ever."""
         while True:
-            begun = self._clock.monotonic()
             try:
                 await self._under_way.result(None, self._count)
             except StorageError as error:
                 log.warning("queues cannot be counted now", error=str(error))
-            took = self._clock.monotonic() - begun
-            await asyncio.sleep(max(PAUSE_SECONDS, took / SHARE_OF_TIME))
+            await asyncio.sleep(max(PAUSE_SECONDS, self._took / SHARE_OF_TIME))
 
     async def close(self) -> None:
         await self._under_way.close()
 
     async def _count(self) -> None:
-        before = Counter(self._since)
+        begun, before = self._clock.monotonic(), Counter(self._since)
         counts = await self._jobs.counts()
         places = [(count.namespace, count.queue) for count in counts if count.active]
         oldest = await self._jobs.oldest_queued(places) if places else {}
@@ -94,6 +92,7 @@ class QueueCounts:
         # What came while it was counted is in both, or only here: rather counted twice than never.
         self._since -= before
         self._counted_at = self._clock.monotonic()
+        self._took = self._counted_at - begun
 
 
 def _tallies(counts: Sequence[QueueCount], oldest: Mapping[Place, datetime]) -> dict[Place, Tally]:

@@ -28,18 +28,24 @@ MOST_SETTLED: Final = 1_000
 SETTLE_SECONDS: Final = 0.2
 """Outbox rows are deleted together now and then: well before the relay would take them for forgotten."""
 
-Told = tuple[Sequence[NewJob], StoredBatch]
 Awaken = Callable[[Iterable[tuple[str, str]]], None]
-"""Told of the (namespace, queue) of jobs that are waiting now."""
+"""Told (namespace, queue) where jobs of pools have begun to wait."""
+
+
+def nobody_waits(queues: Iterable[tuple[str, str]]) -> None:
+    """Of a process without pools."""
+
+
+Told = tuple[Sequence[NewJob], StoredBatch]
 
 
 class IndexFeed:
     """Only jobs that pools run go into the index: what becomes an AIJob is chosen from Postgres."""
 
-    def __init__(self, index: QueueIndex, outbox: Outbox, awaken: Awaken) -> None:
+    def __init__(self, index: QueueIndex, outbox: Outbox, awaken: Awaken = nobody_waits) -> None:
         self._index = index
-        self._outbox = outbox
         self._awaken = awaken
+        self._outbox = outbox
         self._batches: deque[Told] = deque()
         self._came = asyncio.Event()
         self._settled: list[int] = []
@@ -72,8 +78,6 @@ class IndexFeed:
                 pause.reset()
             except IndexFailure as error:
                 self.dropped += len(batches)
-                # Pools look into Postgres then.
-                self._awaken({(job.namespace, job.queue) for jobs, _ in batches for job in jobs if is_pooled(job)})
                 log.warning("index cannot be told of new jobs", commits=len(batches), error=str(error))
                 await asyncio.sleep(pause.next_delay())
 
@@ -84,9 +88,12 @@ class IndexFeed:
                 if is_pooled(job) and job.phase is JobPhase.QUEUED:
                     score = score_of(job.priority, batch.committed_at)
                     entries.setdefault(QueueKey(job.namespace, job.queue), []).append(Entry(str(job.id), score))
-        for queue, found in entries.items():
-            await self._index.add(queue, found)
-            self._awaken([(queue.namespace, queue.name)])
+        try:
+            for queue, found in entries.items():
+                await self._index.add(queue, found)
+        finally:
+            # Also where the index is away: then workers get them from Postgres.
+            self._awaken({(queue.namespace, queue.name) for queue in entries})
         room = MOST_SETTLED - len(self._settled)
         self._settled += [batch.outbox_id for _, batch in batches[: max(0, room)] if batch.outbox_id is not None]
 

@@ -17,7 +17,7 @@ from muster_queue.intake.settings import IntakeSettings
 from muster_queue.service.auditing import Auditor
 from muster_queue.service.changing import Changer
 from muster_queue.service.counting import QueueCounts
-from muster_queue.service.index_feed import Awaken, IndexFeed
+from muster_queue.service.index_feed import Awaken, IndexFeed, nobody_waits
 from muster_queue.service.job_service import Parts, QueueService
 from muster_queue.service.limits import TenantLimits
 from muster_queue.service.live_events import LiveEvents
@@ -56,12 +56,9 @@ async def open_service(
     clock: Clock,
     registry: CollectorRegistry,
     *,
-    awaken: Awaken,
+    awaken: Awaken = nobody_waits,
 ) -> AsyncIterator[QueueService]:
-    """The service, at work; `awaken` hears of queues that jobs were put into.
-
-    Its tasks are started before whatever is started with it, and so end after that.
-    """
+    """The service, at work. Its tasks are started before whatever is started with it, and so end after that."""
     database = stores.database
     jobs = Jobs(database)
     counts, live = QueueCounts(jobs, clock), LiveEvents(jobs)

@@ -24,6 +24,8 @@ def path_of(operation: Operation, job_id: str = "") -> str:
 
 def body_of(operation: Operation) -> dict[str, Any]:
     bodies: dict[str, Any] = {"submit_job": JOB, "submit_jobs": [JOB], "change_job": {"priority": 5}}
+    bodies |= {"lease_jobs": {"worker": "w"}, "acknowledge_jobs": {"worker": "w"}}
+    bodies["heartbeat_jobs"] = {"worker": "w", "attempts": []}
     return {"json": bodies[operation.name]} if operation.name in bodies else {}
 
 
@@ -65,7 +67,9 @@ async def test_a_token_of_somebody_without_rights_opens_nothing(world: RestWorld
 async def test_a_valid_token_comes_through(world: RestWorld, operation: Operation) -> None:
     job = await world.submit()
     answer = await world.ask(operation.method, path_of(operation, job["job_id"]), **body_of(operation))
-    assert answer.status in (200, 201, 409), answer.body
+    # Nobody serves pools here: their handler says so, which it can only once the door has let the caller in.
+    accepted = (503,) if operation.extent is Extent.POOL else (200, 201, 409)
+    assert answer.status in accepted, answer.body
 
 
 @jobs

@@ -75,4 +75,6 @@ def test_the_api_itself_may_only_ask() -> None:
     assert [(rule["resources"], rule["verbs"]) for rule in role["rules"]] == [
         (["tokenreviews"], ["create"]),
         (["subjectaccessreviews"], ["create"]),
+        (["pods/log"], ["get"]),
+        (["aijobqueues", "computeclusters"], ["get", "list", "watch"]),
     ]

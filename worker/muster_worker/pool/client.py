@@ -1,4 +1,4 @@
-"""The api over HTTP: with a token read anew, a limit on every wait, and errors that say whether to come again."""
+"""The api over HTTP: a token that is read anew, a limit on every wait, errors that say whether to come again."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from muster_worker.pool.handlers import HANDLERS
 
-USUAL_CREDENTIAL = "/var/run/secrets/muster/token"
+PROJECTED_FILE = "/var/run/secrets/muster/token"
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -23,8 +23,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--token-file",
         type=Path,
-        default=given("MUSTER_POOL_TOKEN_FILE", USUAL_CREDENTIAL),
-        help=f"a token for the audience muster; read again and again, since it is replaced [{USUAL_CREDENTIAL}]",
+        default=given("MUSTER_POOL_TOKEN_FILE", PROJECTED_FILE),
+        help=f"a token for the audience muster; read again and again, since it is replaced [{PROJECTED_FILE}]",
     )
     parser.add_argument("--ca-file", type=Path, default=given("MUSTER_POOL_CA_FILE"), help="who signs the api's TLS")
     parser.add_argument(

@@ -57,6 +57,7 @@ class PoolWorker:
         self._stopping = asyncio.Event()
         self._at_once = asyncio.Event()
         self._lease_seconds = USUAL_LEASE_SECONDS
+        self._shorter = asyncio.Event()
 
     async def run(self) -> int:
         """How many attempts were ended here."""
@@ -103,14 +104,14 @@ class PoolWorker:
             except ApiAwayError as error:
                 await pause.after(error, self._log, "lease")
             for lease in leases:
-                self._lease_seconds = lease.lease_seconds
+                self._keep_pace(lease.lease_seconds)
                 self._log.info("leased", job=lease.job_id, attempt=lease.attempt, job_type=lease.job_type)
             self._work.begin(leases)
 
     async def _beat(self) -> None:
         pause = Pause(longest=2.0)
         while True:
-            await asyncio.sleep(self._lease_seconds / 3)
+            await self._until_next_beat()
             attempts = [(attempt.lease, attempt.report.share) for attempt in self._work.in_hand()]
             for start in range(0, len(attempts), MOST_AT_ONCE):
                 try:
@@ -119,9 +120,25 @@ class PoolWorker:
                     await pause.after(error, self._log, "heartbeat")
                     break
                 pause.reset()
-                self._lease_seconds = kept.lease_seconds
+                self._keep_pace(kept.lease_seconds)
                 for lost in kept.lost:
                     self._work.lose((lost.job_id, lost.attempt))
+
+    async def _until_next_beat(self) -> None:
+        """A third of a lease; begun anew where leases turn out to be shorter than they were."""
+        is_over = False
+        while not is_over:
+            self._shorter.clear()
+            try:
+                async with asyncio.timeout(self._lease_seconds / 3):
+                    await self._shorter.wait()
+            except TimeoutError:
+                is_over = True
+
+    def _keep_pace(self, lease_seconds: float) -> None:
+        if lease_seconds < self._lease_seconds:
+            self._shorter.set()
+        self._lease_seconds = lease_seconds
 
     def _note(self, end: End) -> None:
         self._ends.append(end)
