@@ -212,7 +212,8 @@ async def test_schemathesis_finds_nothing(api: RunningApi, tmp_path: Path) -> No
     submitted(api, token)
     arguments = [
         "--config-file", str(HERE.parent / "rest" / "schemathesis.toml"), "run",
-        f"{api.cluster.url('api')}/openapi.json", "--header", f"Authorization: Bearer {token}", "--checks", "all", "--exclude-checks", "use_after_free",
+        f"{api.cluster.url('api')}/openapi.json", "--header", f"Authorization: Bearer {token}", "--checks", "all",
+        "--exclude-checks", "use_after_free",
         "--max-examples", EXAMPLES, "--generation-database", "none", "--no-color", "--seed", "20260102",
     ]  # fmt: skip
     path = os.pathsep.join([str(HERE.parents[1]), os.environ.get("PYTHONPATH", "")])
