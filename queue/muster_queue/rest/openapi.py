@@ -35,7 +35,7 @@ _STATUSES: Final[dict[int, str]] = {
     403: "The caller may not do this.",
     404: "There is no such thing, or the caller may not see it.",
     405: "Another method is for this path.",
-    409: "The name is taken, or the job is in another phase.",
+    409: "The name is taken, or the job is in another phase: one that has not begun has no log.",
     412: "The job has changed meanwhile.",
     413: "The body is too large.",
     415: "The body is of another media type.",
@@ -201,7 +201,7 @@ def _can_have(operation: Operation, status: int) -> bool:
     changes = operation.method != "GET"
     conflicts = changes and operation.extent is not Extent.POOL
     only_for = {
-        409: conflicts,
+        409: conflicts or operation.name == "job_logs",
         412: operation.conditional,
         413: changes,
         415: operation.body is not None,

@@ -29,7 +29,8 @@ async def test_schemathesis_finds_nothing(tmp_path: Path) -> None:
         await world.submit()
         arguments = [
             "--config-file", str(HERE / "schemathesis.toml"), "run", f"{world.url}/openapi.json",
-            "--header", f"Authorization: Bearer {world.token()}", "--checks", "all", "--max-examples", EXAMPLES,
+            "--header", f"Authorization: Bearer {world.token()}", "--checks", "all",
+            "--exclude-checks", "use_after_free", "--max-examples", EXAMPLES,
             "--generation-database", "none", "--no-color", "--seed", "20260101",
         ]  # fmt: skip
         environment = os.environ | {"SCHEMATHESIS_HOOKS": "bones.schemathesis_hooks", "PYTHONPATH": python_path()}

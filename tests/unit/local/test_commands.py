@@ -72,7 +72,7 @@ def test_options_are_checked_with_what_would_be_accepted() -> None:
 def test_the_stock_scheduler_runs_without_our_services() -> None:
     options = with_changes(ClusterOptions(), {"muster": False})
     left_out = [name for name in START_ORDER if not options.wants(name) and name not in STORES]
-    assert left_out == ["webhook", "extender", "controller"]
+    assert left_out == ["webhook", "extender", "controller", "api"]
 
 
 @pytest.mark.parametrize(
