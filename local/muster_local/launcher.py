@@ -24,7 +24,6 @@ from muster_local.pki import AUTHORITY
 from muster_local.processes import ProcessRecord, is_running, spawn
 from muster_local.readiness import answers, await_ready, probe_for
 from muster_local.stores.starting import start_store, store_answers
-from muster_local.stores.urls import read_url
 
 # A fault is injected into the process that a test names, never into whatever starts from its shell.
 _NOT_INHERITED = ("KUBECONFIG", "MUSTER_FAILPOINTS", "MUSTER_FAILPOINTS_LOG")
@@ -105,17 +104,7 @@ def process_environment(name: str, instance: Instance, layout: StateLayout) -> d
         "MUSTER_LISTEN_HOST": LOOPBACK,
         "MUSTER_LISTEN_PORT": str(instance.ports[name]),
         "PYTHONUNBUFFERED": "1",
-        **(store_environment(layout) if component_of(name) is Component.CONTROLLER else {}),
     }
-
-
-def store_environment(layout: StateLayout) -> dict[str, str]:
-    """Where the stores answer, for whoever keeps jobs there; nothing where this instance has none."""
-    urls = {
-        "MUSTER_DATABASE_URL": read_url(layout.stores, Component.POSTGRES),
-        "MUSTER_REDIS_URL": read_url(layout.stores, Component.REDIS),
-    }
-    return {name: url for name, url in urls.items() if url is not None}
 
 
 def process_node_environment(name: str, instance: Instance, layout: StateLayout) -> dict[str, str]:
