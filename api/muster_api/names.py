@@ -89,10 +89,10 @@ JOB_ID_ANNOTATION: Final = f"{PREFIX}job-id"
 """On an AIJob that stands for a job of the queue service: that job's id. Only the controller writes it."""
 
 SUBMITTED_ANNOTATION: Final = f"{PREFIX}submitted"
-"""When that job was submitted, which is what it is ordered by: RFC 3339 in UTC with microseconds. Set like the last."""
+"""When that job was submitted, which is what it is ordered by: RFC 3339 in UTC with microseconds."""
 
 QUEUED_ANNOTATION: Final = f"{PREFIX}queued"
-"""Since when that job waited before it became an AIJob, for its queueTimeoutSeconds. Only the controller."""
+"""Since when that job waited before it became an AIJob, for its queueTimeoutSeconds."""
 
 SIMULATE_PREFIX: Final = f"{PREFIX}simulate-"
 """Annotations that a simulated node plays: from an AIJob they are handed on to its pods."""

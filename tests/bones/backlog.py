@@ -18,7 +18,7 @@ from muster_queue.storage.audit import Sealer, Verifier
 from muster_queue.storage.database import Database
 from muster_queue.storage.jobs import Jobs
 from muster_queue.storage.moving import Mover
-from muster_queue.storage.records import Actor, Attempt, Change, Event, Job, Moved
+from muster_queue.storage.records import Actor, Attempt, Change, Event, Job, JobFilter, Moved
 from muster_queue.storage.submissions import Submissions
 
 POLL_SECONDS = 0.05
@@ -99,13 +99,18 @@ class Backlog:
         """Until there is a row of this name, in one of the phases."""
 
         async def found(database: Database) -> Job:
+            deadline = time.monotonic() + timeout
             while True:
                 job = await Jobs(database).named(namespace, name)
                 if job is not None and (not phases or job.phase in phases):
                     return job
+                if time.monotonic() > deadline:
+                    known = await Jobs(database).page(JobFilter(namespaces=(namespace,), with_gone=True), 20)
+                    stand = [(job.name, str(job.phase), job.reason, job.attempt, job.gone_at) for job in known]
+                    raise WaitTimeoutError(f"waited {timeout:.0f} s for {name} {' or '.join(phases)}: {stand}")
                 await asyncio.sleep(POLL_SECONDS)
 
-        return self._do(lambda database: asyncio.wait_for(found(database), timeout))
+        return self._do(found)
 
     def wait_all(
         self, job_ids: Sequence[UUID], condition: Callable[[dict[UUID, Job]], Any], *, timeout: float, what: str

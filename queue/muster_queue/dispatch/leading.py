@@ -102,7 +102,7 @@ class Dispatch:
             self.feed.leave()
 
     async def _go_on(self, name: str, work: Work, mirror: Mirror) -> None:
-        pause = Backoff(first=FIRST_PAUSE, longest=LONGEST_PAUSE)
+        pause, told = Backoff(first=FIRST_PAUSE, longest=LONGEST_PAUSE), ""
         while True:
             try:
                 await work()
@@ -112,19 +112,25 @@ class Dispatch:
             except Exception as error:
                 # Whatever it is: gangs go on, and so do the other works.
                 self._metrics.failures.labels(name).inc()
-                self._tell(name, error, is_first=pause.failures == 0)
+                told = self._tell(name, error, told)
                 await asyncio.sleep(pause.next_delay())
             else:
                 if pause.failures and name == "mirror":
                     # What was changed meanwhile by others may have gone past us.
                     self.feed.needs_scan = True
                 pause.reset()
+                told = ""
 
-    def _tell(self, name: str, error: Exception, *, is_first: bool) -> None:
-        if not type(error).__module__.startswith("muster_"):
+    def _tell(self, name: str, error: Exception, told: str) -> str:
+        """Once for each thing that goes wrong, however often it does; answers with what was told."""
+        text = f"{type(error).__name__}: {error}"
+        if text == told:
+            return told
+        if type(error).__module__.startswith("muster_"):
+            log.warning("dispatch is held up", part=name, error=text)
+        else:
             log.error("dispatch has failed", part=name, exc_info=error)
-        elif is_first:
-            log.warning("dispatch is held up", part=name, kind=type(error).__name__, error=str(error))
+        return text
 
     def _mirror(self) -> Mirror:
         database, reflections = self._stores.database, Reflections(self._stores.database)

@@ -15,7 +15,7 @@ from muster_kube.resources import AIJOBS
 from muster_kube.writer import Writer
 from muster_queue.dispatch.mirroring import Carry
 from muster_queue.dispatch.rendering import object_of
-from muster_queue.jobs.ordering import stated_id
+from muster_queue.jobs.ordering import job_id_of
 from muster_queue.storage.records import Job
 
 CALL_SECONDS: Final = 10.0
@@ -88,7 +88,7 @@ class JobObjects:
         found = await self.find(job.namespace, job.name)
         if found is None:
             raise ApiError(409, "Conflict", "an AIJob of that name has just been deleted")
-        if stated_id(found.metadata) != job.id:
+        if job_id_of(found.metadata) != job.id:
             raise ForeignObjectError(f"there is an AIJob {job.namespace}/{job.name} that was made by somebody else")
         return found
 

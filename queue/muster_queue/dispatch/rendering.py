@@ -58,6 +58,7 @@ def row_of(job: AIJob, priority: int) -> NewJob:
         labels=dict(list(labels.items())[:MOST_LABELS]) or None,
         spec=msgspec.Raw(msgspec.json.encode(spec)),
         submitter=SUBMITTER,
+        object_uid=job.metadata.uid,
     )
 
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final
 
-import msgspec
 from prometheus_client import CollectorRegistry
 
 from muster_kube.clock import Clock
@@ -15,7 +13,7 @@ from muster_queue.rest.bulk import SubmitMany
 from muster_queue.rest.door import Door, Gate
 from muster_queue.rest.job_handlers import JobHandlers
 from muster_queue.rest.metrics import RestMetrics
-from muster_queue.rest.operations import OPERATIONS, Operation
+from muster_queue.rest.operations import OPERATIONS
 from muster_queue.rest.pool_handlers import PoolHandlers
 from muster_queue.rest.pool_service import NoPools, PoolService
 from muster_queue.rest.process_handlers import process_handlers
@@ -26,16 +24,6 @@ from muster_queue.rest.streams import StreamSlots
 from muster_queue.rest.submitting import SubmitOne
 
 
-class Further(msgspec.Struct, frozen=True):
-    """Routes of another part of the service: behind the same door, in the same documents."""
-
-    operations: Sequence[Operation] = ()
-    handlers: Mapping[str, AsgiApp] = {}
-
-
-NOTHING_FURTHER: Final = Further()
-
-
 def make_application(
     service: JobService,
     gate: Gate,
@@ -43,22 +31,19 @@ def make_application(
     registry: CollectorRegistry,
     *,
     unready: Callable[[], Sequence[str]] | None = None,
-    further: Further = NOTHING_FURTHER,
     pools: PoolService | None = None,
 ) -> Door:
     """What uvicorn runs. An operation without a handler is a mistake that shows here and not at its first request."""
     metrics = RestMetrics(registry)
-    operations = (*OPERATIONS, *further.operations)
     handlers = {
         **_handlers(service, StreamSlots(metrics.streams), clock),
         **PoolHandlers(pools or NoPools()).by_name(),
-        **process_handlers(unready or service.unready, registry, operations),
-        **further.handlers,
+        **process_handlers(unready or service.unready, registry),
     }
-    missing = {operation.name for operation in operations} ^ handlers.keys()
+    missing = {operation.name for operation in OPERATIONS} ^ handlers.keys()
     if missing:
         raise RuntimeError(f"operations and handlers differ: {', '.join(sorted(missing))}")
-    return Door(RouteTable(operations), handlers, gate, service.find, metrics)
+    return Door(RouteTable(OPERATIONS), handlers, gate, service.find, metrics)
 
 
 def _handlers(service: JobService, slots: StreamSlots, clock: Clock) -> Mapping[str, AsgiApp]:

@@ -14,7 +14,7 @@ from muster_kube.session import ApiSession
 from muster_kube.supervision import Supervisor
 from muster_queue.identity.gatekeeper import open_gatekeeper
 from muster_queue.identity.settings import IdentitySettings
-from muster_queue.rest.application import NOTHING_FURTHER, Further, make_application
+from muster_queue.rest.application import make_application
 from muster_queue.rest.pool_service import PoolService
 from muster_queue.rest.service import JobService
 
@@ -35,7 +35,6 @@ async def serve_api(
     clock: Clock,
     registry: CollectorRegistry,
     *,
-    further: Further = NOTHING_FURTHER,
     pools: PoolService | None = None,
 ) -> None:
     """Serves until the supervisor stops; requests under way are answered before their callers are forgotten."""
@@ -47,7 +46,6 @@ async def serve_api(
             clock,
             registry,
             unready=lambda: [*service.unready(), *gate.unready()],
-            further=further,
             pools=pools,
         )
         server = HttpServer(application, settings.listen_host, settings.listen_port)

@@ -38,6 +38,8 @@ class NewJob(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     trace: str | None = None
     wake_seconds: float | None = None
     """After how long somebody must look at it: the time that it may wait."""
+    object_uid: str | None = None
+    """Of the AIJob that it was made from: it never gets another one."""
 
 
 class RequestKey(msgspec.Struct, frozen=True, kw_only=True, gc=False):

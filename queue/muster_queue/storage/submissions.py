@@ -33,6 +33,7 @@ class _JobRow(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=
     labels: Any = None
     trace: str | None = None
     wake_seconds: float | None = None
+    object_uid: str | None = None
 
 
 class _KeyRow(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -107,6 +108,7 @@ def _job_row(job: NewJob, key: RequestKey | None) -> _JobRow:
         submitter=job.submitter,
         trace=job.trace,
         wake_seconds=job.wake_seconds,
+        object_uid=job.object_uid,
     )
 
 

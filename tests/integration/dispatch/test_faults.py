@@ -128,7 +128,7 @@ def test_gangs_go_on_while_postgres_is_away(
     assert service.cluster.is_running("controller")
     service.postgres.start()
     backlog.wait_phase(before, JobPhase.SUCCEEDED)
-    backlog.wait_named(jobs.namespace, "meanwhile", JobPhase.SUCCEEDED)
+    backlog.wait_named(jobs.namespace, "meanwhile", JobPhase.SUCCEEDED, timeout=20)
     (after,) = backlog.submit(jobs.manifest("after", 2))
     backlog.wait_phase(after, JobPhase.RUNNING)
     check_attempts_are_single(backlog, [before, after])

@@ -157,7 +157,8 @@ async def test_candidates_are_the_best_of_each_queue(database: Database) -> None
         make_job(queue="b"),
         make_job(phase=JobPhase.HELD),
     )
-    await store(database, low, high, other, held, pooled())
+    imported = make_job(priority=99, object_uid="u")
+    await store(database, low, high, other, held, imported, pooled())
     found = await Reflections(database).candidates(1)
     assert {one.id for one in found} == {high.id, other.id}
     await Reflections(database).mark_made([Made(id=high.id, uid="u")])

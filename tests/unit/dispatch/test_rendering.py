@@ -66,6 +66,7 @@ def test_an_object_of_kubectl_becomes_the_same_row_each_time() -> None:
     row = row_of(job, 80)
     assert row == row_of(job, 80)
     assert (row.priority, row.phase, row.labels, row.submitter) == (80, JobPhase.QUEUED, {"a": "b"}, "kubernetes")
+    assert row.object_uid == "u", "else it would be taken for a job that is to get an AIJob"
     assert msgspec.json.decode(row.spec, type=AIJobSpec) == job.spec
 
 

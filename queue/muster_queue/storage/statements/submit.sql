@@ -6,7 +6,7 @@ with incoming as materialized (
     select * from json_to_recordset(%(jobs)s::json) as (
         id uuid, namespace text, name text, is_named boolean, tenant text, key text, job_type text, queue text,
         cluster text, execution text, priority smallint, phase muster.job_phase, shelf smallint, labels json, spec json,
-        submitter text, trace text, wake_seconds double precision
+        submitter text, trace text, wake_seconds double precision, object_uid text
     )
 ),
 keys as materialized (
@@ -29,11 +29,11 @@ won as (
 stored as (
     insert into muster.jobs (
         id, namespace, name, job_type, queue, cluster, execution, priority, phase, shelf, labels, spec, submitter, trace,
-        queued_at, wake_at
+        object_uid, queued_at, wake_at
     )
     select
         i.id, i.namespace, i.name, i.job_type, i.queue, i.cluster, i.execution, i.priority, i.phase, i.shelf, i.labels,
-        i.spec, i.submitter, i.trace, case when i.phase = 'Queued' then now() end,
+        i.spec, i.submitter, i.trace, i.object_uid, case when i.phase = 'Queued' then now() end,
         now() + i.wake_seconds * interval '1 second'
     from incoming i
     where (i.id in (select t.id from taken t)) is not true
