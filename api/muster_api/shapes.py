@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from datetime import datetime
 from functools import lru_cache
+from itertools import islice
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -25,6 +26,8 @@ _WORDS: Final = {
     inspect.StructType: "an object",
     inspect.DateTimeType: "a time with its zone",
 }
+MOST_ERRORS: Final = 1_000
+"""More are not looked for: nobody reads them, and a large body could be nothing but errors."""
 _DESCRIBED: Final = (inspect.StrType, inspect.DateTimeType)
 """Of these a description says better than the type what would be accepted."""
 
@@ -40,14 +43,14 @@ def decode_shape(raw: bytes | msgspec.Raw, kind: type[T]) -> tuple[T | None, lis
 def _all_errors(raw: bytes | msgspec.Raw, kind: type[msgspec.Struct]) -> list[FieldError]:
     try:
         value = msgspec.json.decode(raw)
-        return list(shape_errors(value, kind)) or [FieldError("object", "cannot be read")]
+        return shape_errors(value, kind) or [FieldError("object", "cannot be read")]
     except (ValueError, RecursionError) as error:
         return [FieldError("object", f"is no JSON that can be read: {error}")]
 
 
-def shape_errors(value: Any, kind: type[msgspec.Struct]) -> Iterator[FieldError]:
-    """Every place where decoded JSON differs from a struct, its fields' constraints included."""
-    return _errors(value, _described(kind), "")
+def shape_errors(value: Any, kind: type[msgspec.Struct]) -> list[FieldError]:
+    """The first thousand places where decoded JSON differs from a struct, its fields' constraints included."""
+    return list(islice(_errors(value, _described(kind), ""), MOST_ERRORS))
 
 
 @lru_cache
@@ -65,11 +68,11 @@ def _errors(value: Any, kind: inspect.Type, path: str) -> Iterator[FieldError]:
             yield from _struct_errors(value, kind, path)
         case inspect.VarTupleType() if isinstance(value, list):
             yield from _count_errors(value, kind, path)
-            for index, each in enumerate(value):
+            for index, each in enumerate(value[: kind.max_length]):
                 yield from _errors(each, kind.item_type, f"{path}[{index}]")
         case inspect.DictType() if isinstance(value, dict):
             yield from _count_errors(value, kind, path)
-            for key, each in value.items():
+            for key, each in islice(value.items(), kind.max_length):
                 yield from _errors(key, kind.key_type, f"{path}[{key[:80]}]")
                 yield from _errors(each, kind.value_type, f"{path}[{key[:80]}]")
         case inspect.AnyType() | inspect.RawType():

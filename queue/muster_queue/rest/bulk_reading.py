@@ -16,7 +16,8 @@ NDJSON: Final = b"application/x-ndjson"
 _PIECE: Final = 256 << 10
 _TRIES: Final = 4
 _BOUNDARY: Final = re.compile(rb"}\s*,")
-_TOKENS: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[{}\[\]]', re.DOTALL)
+_TOKENS: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)|[{}\[\]]', re.DOTALL)
+"""Reads each byte once, also where a string has no end yet."""
 _ARRAY: Final = msgspec.json.Decoder(list[msgspec.Raw])
 _SPACE: Final = b" \t\r\n"
 

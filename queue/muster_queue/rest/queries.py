@@ -151,7 +151,7 @@ def _misfits(values: dict[str, Any], kind: type[Query]) -> list[FieldError]:
     try:
         msgspec.convert(values, kind)
     except msgspec.ValidationError:
-        return list(shape_errors(values, kind))
+        return shape_errors(values, kind)
     return []
 
 

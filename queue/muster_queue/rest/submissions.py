@@ -89,7 +89,7 @@ def whole_numbers(value: Any) -> Any:
 
 def _mismatch(value: dict[str, Any]) -> ProblemError:
     """All errors of form, and of the rules what can be said of the fields whose form is right."""
-    errors = list(shape_errors(value, JobRequest)) or [FieldError("object", "cannot be read")]
+    errors = shape_errors(value, JobRequest) or [FieldError("object", "cannot be read")]
     errors += _further_errors(value, {_top(error.path) for error in errors})
     return ProblemError(Kind.INVALID, _summary(errors), errors)
 

@@ -27,7 +27,8 @@ BODY_READ: Final = "muster.body-read"
 _MOST_SKIPPED: Final = 2 << 20
 _SKIP_SECONDS: Final = 2.0
 _STANDING: Final = ((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"))
-_STRINGS: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+_STRINGS: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)
+"""Reads each byte once: nothing is given back, and a string that has no end goes on to the end of the body."""
 _NO_BRACKETS: Final = bytes(each for each in range(256) if each not in b"[]{}")
 
 
