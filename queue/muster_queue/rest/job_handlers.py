@@ -6,10 +6,9 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from typing import Final, TypeVar
 
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
 from muster_kube.clock import Clock
-from muster_queue.identity.caller import Caller
 from muster_queue.rest.answers import answer_details, answer_job, etag
 from muster_queue.rest.conditions import expected_version, is_unchanged
 from muster_queue.rest.door import Entry, entry_of
@@ -19,7 +18,7 @@ from muster_queue.rest.queries import JobsQuery, LogsQuery, PageQuery, page_requ
 from muster_queue.rest.requests import no_body, read_request
 from muster_queue.rest.responses import STANDING, Handler, say, say_job, say_page
 from muster_queue.rest.service import Change, JobFilter, JobRecord, JobService, LogRequest
-from muster_queue.rest.streams import StreamSlots, event_stream, log_stream, seconds_left
+from muster_queue.rest.streams import SlottedResponse, StreamSlots, event_stream, log_stream, seconds_left
 from muster_queue.rest.wire import text_header
 
 T = TypeVar("T")
@@ -94,27 +93,22 @@ class JobHandlers:
         )
         pieces = self._service.logs(entry.the_job().job_id, wanted)
         stream = log_stream(pieces, seconds_left(entry.caller, self._clock))
-        return await self._stream(entry.caller, stream, "text/plain; charset=utf-8")
+        slot = self._slots.take(entry.caller)
+        try:
+            # The first piece is waited for, so that a failure is answered as one and not as an empty log.
+            first = await anext(stream, b"")
+        except BaseException:
+            slot.leave()
+            raise
+        return SlottedResponse(slot, _begun(first, stream), "text/plain; charset=utf-8")
 
     async def why(self, request: Request) -> Response:
         return say(await self._service.why(entry_of(request.scope).the_job().job_id))
 
     def _event_stream(self, entry: Entry, after: int) -> Response:
-        self._slots.check(entry.caller)
         events = self._service.follow_events(entry.the_job().job_id, after)
         stream = event_stream(events, seconds_left(entry.caller, self._clock))
-        return StreamingResponse(self._counted(entry.caller, stream), media_type=EVENT_STREAM, headers=STANDING)
-
-    async def _stream(self, caller: Caller, stream: AsyncIterator[bytes], media: str) -> Response:
-        """The first piece is waited for, so that a failure is answered as one and not as an empty log."""
-        self._slots.check(caller)
-        first = await anext(stream, b"")
-        return StreamingResponse(self._counted(caller, _begun(first, stream)), media_type=media, headers=STANDING)
-
-    async def _counted(self, caller: Caller, stream: AsyncIterator[T]) -> AsyncGenerator[T, None]:
-        with self._slots.taken(caller):
-            async for piece in stream:
-                yield piece
+        return SlottedResponse(self._slots.take(entry.caller), stream, EVENT_STREAM)
 
 
 async def _begun(first: bytes, rest: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:

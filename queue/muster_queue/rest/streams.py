@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
-from contextlib import aclosing, contextmanager
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
 from typing import Final, TypeVar
 
 import msgspec
 from prometheus_client import Gauge
+from starlette.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from muster_kube.clock import Clock
 from muster_queue.identity.caller import Caller
+from muster_queue.rest.responses import STANDING
 from muster_queue.rest.service import EventAnswer
 from muster_queue.rest.service_errors import Overloaded, ServiceError
 
@@ -31,25 +34,52 @@ class StreamSlots:
     """How many streams are open, together and for each caller."""
 
     def __init__(self, gauge: Gauge) -> None:
-        self._open: Counter[str] = Counter()
+        self._taken = 0
+        self._of_caller: Counter[str] = Counter()
         self._gauge = gauge
 
-    def check(self, caller: Caller) -> None:
-        """Raises Overloaded where there is no room for another one."""
-        if self._open.total() >= MOST_STREAMS or self._open[caller.name] >= MOST_PER_CALLER:
+    def take(self, caller: Caller) -> Slot:
+        """A slot, from now on until it is left; raises Overloaded where there is none."""
+        if self._taken >= MOST_STREAMS or self._of_caller[caller.name] >= MOST_PER_CALLER:
             raise Overloaded(5.0, "too many streams are open; end one, or come again later")
+        self._taken += 1
+        self._of_caller[caller.name] += 1
+        self._gauge.set(self._taken)
+        return Slot(self, caller.name)
 
-    @contextmanager
-    def taken(self, caller: Caller) -> Iterator[None]:
-        self._open[caller.name] += 1
-        self._gauge.inc()
+    def leave(self, name: str) -> None:
+        self._taken -= 1
+        self._of_caller[name] -= 1
+        if not self._of_caller[name]:
+            del self._of_caller[name]
+        self._gauge.set(self._taken)
+
+
+class Slot:
+    """One stream's; leaving it twice is leaving it once."""
+
+    def __init__(self, slots: StreamSlots, name: str) -> None:
+        self._slots = slots
+        self._name: str | None = name
+
+    def leave(self) -> None:
+        if self._name is not None:
+            self._slots.leave(self._name)
+            self._name = None
+
+
+class SlottedResponse(StreamingResponse):
+    """Leaves its slot when it has ended, also where its client has gone before the first piece."""
+
+    def __init__(self, slot: Slot, content: AsyncIterator[bytes], media_type: str) -> None:
+        super().__init__(content, media_type=media_type, headers=STANDING)
+        self._slot = slot
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            yield
+            await super().__call__(scope, receive, send)
         finally:
-            self._gauge.dec()
-            self._open[caller.name] -= 1
-            if not self._open[caller.name]:
-                del self._open[caller.name]
+            self._slot.leave()
 
 
 def seconds_left(caller: Caller, clock: Clock) -> float:

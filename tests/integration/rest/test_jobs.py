@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import AsyncGenerator
 from typing import Any
 
 import aiohttp
@@ -12,6 +13,7 @@ import pytest
 from bones.rest_world import RestWorld
 from muster_api.phases import JobPhase
 from muster_queue.rest import streams
+from muster_queue.rest.service import LogRequest
 from muster_queue.rest.service_errors import OutcomeUnknown, StorageAway
 
 
@@ -215,6 +217,27 @@ async def test_streams_are_counted_and_bounded(world: RestWorld, monkeypatch: py
     async with asyncio.timeout(10):
         while "muster_api_streams 0.0" not in (await world.ask("GET", "/metrics")).body.decode():
             pass
+
+
+async def test_a_stream_that_waits_for_its_beginning_counts(world: RestWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun, go = asyncio.Event(), asyncio.Event()
+
+    async def written_later(job_id: str, wanted: LogRequest) -> AsyncGenerator[bytes, None]:
+        begun.set()
+        await go.wait()
+        raise StorageAway
+        yield b""
+
+    monkeypatch.setattr(streams, "MOST_PER_CALLER", 1)
+    path = f"/api/v1/jobs/{(await world.submit())['job_id']}/logs"
+    monkeypatch.setattr(world.jobs, "logs", written_later)
+    first = asyncio.create_task(world.ask("GET", path))
+    async with asyncio.timeout(10):
+        await begun.wait()
+    assert (await world.ask("GET", path)).status == 429
+    go.set()
+    assert (await first).status == 503
+    assert (await world.ask("GET", path)).status == 503, "the slot of a stream that never began was not left"
 
 
 async def test_logs_come_in_the_pieces_they_were_written_in(world: RestWorld) -> None:
