@@ -159,7 +159,7 @@ class Database:
         """Passes over connections that have died while they were idle; the pool's own check would pause at each."""
         while True:
             try:
-                connection = await pool.getconn(self._settings.database_acquire_timeout)
+                connection = await _taken(pool, self._settings.database_acquire_timeout)
             except (PoolTimeout, PoolClosed, TooManyRequests) as error:
                 raise StorageAway(f"no connection to the database: {error}") from error
             if await _is_alive(connection):
@@ -194,6 +194,17 @@ class Database:
 
 async def _configure(connection: AsyncConnection[Row]) -> None:
     set_json_loads(msgspec.Raw, context=connection)
+
+
+async def _taken(pool: Pool, seconds: float) -> AsyncConnection[Row]:
+    """Python 3.11's `wait_for`, which the pool waits with, loses a cancellation that comes with the connection."""
+    task = asyncio.current_task()
+    before = task.cancelling() if task is not None else 0
+    connection = await pool.getconn(seconds)
+    if task is not None and task.cancelling() > before:
+        await pool.putconn(connection)
+        raise asyncio.CancelledError
+    return connection
 
 
 async def _is_alive(connection: AsyncConnection[Row]) -> bool:

@@ -44,6 +44,26 @@ async def database(url: str) -> AsyncIterator[Database]:
         yield opened
 
 
+async def test_a_cancellation_that_comes_with_a_connection_is_not_lost(url: str) -> None:
+    """Whoever waits for the only connection is handed it and cancelled in the same step."""
+    async with open_database(url, database_connections=1) as database:
+
+        async def ask_for_ever() -> None:
+            while True:
+                await database.read(b"select 1", {})
+
+        async with database.transaction():
+            asking = asyncio.create_task(ask_for_ever())
+            async with asyncio.timeout(30):
+                while not database.statistics().get("requests_waiting"):
+                    await asyncio.sleep(0)
+        asking.cancel()
+        done, _ = await asyncio.wait({asking}, timeout=30)
+        assert done, "it goes on for ever"
+        assert asking.cancelled()
+        assert await database.read(b"select 1", {}) == [(1,)]
+
+
 async def until_it_answers(database: Database) -> None:
     """The pool finds a server that is back by itself: whoever asks makes it try."""
     async with asyncio.timeout(30):
