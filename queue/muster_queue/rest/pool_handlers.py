@@ -59,9 +59,9 @@ class PoolHandlers:
 
 
 def holder_of(caller: Caller, worker: str) -> str:
-    """What a lease belongs to: no caller can name another's."""
+    """What a lease belongs to: no caller can name another's, nor an attempt that is pods (`kubernetes/...`)."""
     if caller.name.startswith(_ACCOUNT):
-        return f"{caller.name.removeprefix(_ACCOUNT).replace(':', '/')}/{worker}"
+        return f"account/{caller.name.removeprefix(_ACCOUNT).replace(':', '/')}/{worker}"
     return f"user/{caller.name}/{worker}"
 
 
