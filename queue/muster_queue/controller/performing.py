@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 import structlog
 
@@ -33,6 +34,8 @@ from muster_queue.controller.world import World
 from muster_queue.jobs.lifecycle import next_attempt
 
 log = structlog.get_logger(__name__)
+
+LOGGED: Final = ("abort", "evict", "released")
 
 EVICTION_RETRY = 2.0
 """Before budgets that held an eviction up are asked again."""
@@ -149,6 +152,8 @@ class Performer:
             self._hands.metrics.aborts.labels(move.status.reason).inc()
         if move.kind == "released":
             await hit("controller.release.after-released")
+        if move.kind in LOGGED:
+            _log_move(gang, move)
         self._hands.reporter.moved(group)
 
     async def _send(self, group: Group, gang: Gang, step: SendTickets) -> None:
@@ -236,3 +241,9 @@ class Performer:
 
 def _ticket(gang: Gang, epoch: Epoch, sent: Assignment) -> Ticket:
     return Ticket(gang.spec.id, epoch, sent.slot, sent.node)
+
+
+def _log_move(gang: Gang, move: Move) -> None:
+    owner, status = gang.spec.owner, move.status
+    job = {"job": owner.name} if owner is not None and owner.kind == "AIJob" else {}
+    log.info(move.kind, gang=gang.key, **job, epoch=status.epoch, phase=status.phase, reason=status.reason)

@@ -6,10 +6,11 @@ import asyncio
 
 import msgspec
 import pytest
+from structlog.testing import capture_logs
 
 from bones.gang_store import GangStore, make_hands
 from bones.gang_views import TERM, bound, make_gang, make_member, make_plan, make_ticket
-from muster_api.gangs import Abort, Fence, Gang
+from muster_api.gangs import Abort, Fence, Gang, GangOwner
 from muster_api.objects import ObjectMeta, Pod
 from muster_api.phases import GangPhase
 from muster_api.reasons import Reason
@@ -161,3 +162,14 @@ async def test_a_gang_is_evicted_whole_or_not_at_all(
     step = EvictMembers(tuple(member for member in members if not member.deleting))
     await Performer(hands, TERM).perform(group, step, store.gang)
     assert store.asked == want
+
+
+async def test_the_log_tells_of_a_gang_with_its_job_and_its_epoch() -> None:
+    owner = GangOwner(kind="AIJob", name="digits", uid="u")
+    gang = msgspec.structs.replace(RELEASED, spec=msgspec.structs.replace(RELEASED.spec, owner=owner))
+    hands = make_hands(GangStore(gang))
+    move = abort_of(gang)
+    with capture_logs() as logs:
+        await Performer(hands, TERM).perform(hands.world.groups[GROUP], move, gang)
+    (told,) = [each for each in logs if each["event"] == "abort"]
+    assert (told["gang"], told["job"], told["epoch"]) == (gang.key, "digits", move.status.epoch)
