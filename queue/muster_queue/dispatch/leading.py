@@ -178,5 +178,5 @@ class Dispatch:
         reconciler = Reconciler(calls, PostgresTruth(jobs, Pooled(database))) if calls is not None else None
         if reconciler is not None:
             works["index"] = reconciler.run
-        measurer = Measurer(jobs, Reflections(database), outbox, self.feed, reconciler, self._metrics, self._clock)
+        measurer = Measurer(Reflections(database), outbox, self.feed, reconciler, self._metrics, self._clock)
         return works | {"measure": measurer.round}

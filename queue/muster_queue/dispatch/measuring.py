@@ -8,8 +8,8 @@ from typing import Final
 from muster_kube.clock import Clock
 from muster_queue.dispatch.feed import Feed
 from muster_queue.dispatch.metrics import DispatchMetrics
+from muster_queue.dispatch.window import head_age
 from muster_queue.index.reconciler import Reconciler
-from muster_queue.storage.jobs import Jobs
 from muster_queue.storage.outbox import Outbox
 from muster_queue.storage.reflections import Reflections
 
@@ -21,7 +21,6 @@ class Measurer:
 
     def __init__(
         self,
-        jobs: Jobs,
         reflections: Reflections,
         outbox: Outbox,
         feed: Feed,
@@ -29,7 +28,6 @@ class Measurer:
         metrics: DispatchMetrics,
         clock: Clock,
     ) -> None:
-        self._jobs = jobs
         self._reflections = reflections
         self._outbox = outbox
         self._feed = feed
@@ -39,9 +37,7 @@ class Measurer:
 
     async def round(self) -> None:
         metrics, now = self._metrics, self._clock.now()
-        oldest = [count.oldest_active for count in await self._jobs.counts() if count.oldest_active is not None]
-        metrics.oldest_pending.set(max(0.0, (now - min(oldest)).total_seconds()) if oldest else 0.0)
-        metrics.head_of_queue.set(await self._reflections.head_age())
+        metrics.head_of_queue.set(head_age(await self._reflections.heads(), self._feed.waiting(), now))
         rows, age = await self._outbox.depth()
         metrics.relay_backlog.set(rows)
         metrics.relay_age.set(age)

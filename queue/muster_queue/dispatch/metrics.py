@@ -55,14 +55,9 @@ class DispatchMetrics:
         self.uncompared = Gauge(
             "muster_dispatch_uncompared_jobs", "AIJobs that have changed and are not written down.", registry=registry
         )
-        self.oldest_pending = Gauge(
-            "muster_queue_oldest_pending_age_seconds",
-            "How long the longest queued job of the queue service has existed, running ones included.",
-            registry=registry,
-        )
         self.head_of_queue = Gauge(
             "muster_queue_head_of_queue_age_seconds",
-            "How long the oldest of the jobs exists that are next in their queues to become AIJobs.",
+            "How long the oldest of the jobs exists that go next in their queues.",
             registry=registry,
         )
         self.relay_backlog = Gauge(

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 from muster_queue.jobs.ordering import moment_text
-from muster_queue.storage.records import PodCandidate
+from muster_queue.storage.records import PodCandidate, QueueHead
 
 QueuePlace = tuple[str, str]
 """Namespace and name of a queue."""
@@ -41,6 +41,17 @@ def chosen(
         by_queue.setdefault((candidate.namespace, candidate.queue), []).append((rank, candidate))
     picks = [_of_queue(sorted(found), sorted(waiting.get(place, ())), window) for place, found in by_queue.items()]
     return [candidate for _, candidate in heapq.merge(*picks)]
+
+
+def head_age(heads: Iterable[QueueHead], waiting: Mapping[QueuePlace, Iterable[Rank]], now: datetime) -> float:
+    """For how long the longest waiting of the jobs exists that go next in their queues, AIJobs included."""
+    best: dict[QueuePlace, Rank] = {place: min(ranks) for place, ranks in waiting.items()}
+    for head in heads:
+        place, rank = (head.namespace, head.queue), Rank.of(head.priority, head.created_at, head.id)
+        best[place] = min(best.get(place, rank), rank)
+    oldest = min((rank.order for rank in best.values()), default="")
+    submitted = oldest.partition(" ")[0]
+    return max(0.0, (now - datetime.fromisoformat(submitted)).total_seconds()) if submitted else 0.0
 
 
 def _of_queue(

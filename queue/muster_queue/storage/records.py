@@ -344,6 +344,16 @@ class Reflection(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Who has or had its last attempt."""
 
 
+class QueueHead(msgspec.Struct, frozen=True, kw_only=True):
+    """A job that goes next in its queue."""
+
+    id: UUID
+    namespace: str
+    queue: str
+    priority: int
+    created_at: datetime
+
+
 class PodCandidate(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A job that waits and has no AIJob yet."""
 

@@ -11,7 +11,7 @@ import msgspec
 
 from muster_queue.storage.database import Database, Record
 from muster_queue.storage.jobs import LEAST_ID
-from muster_queue.storage.records import Made, PodCandidate, Reflection, Told, encode_rows
+from muster_queue.storage.records import Made, PodCandidate, QueueHead, Reflection, Told, encode_rows
 from muster_queue.storage.statements import statement
 
 MOST_PER_PAGE: Final = 500
@@ -45,10 +45,10 @@ class Reflections:
         rows = await self._database.read_records(statement("pod_candidates"), {"most": most})
         return [msgspec.convert(row, PodCandidate) for row in rows]
 
-    async def head_age(self) -> float:
-        """For how many seconds the longest waiting of those has waited that are next in their queues."""
-        ((seconds,),) = await self._database.read(statement("oldest_waiting"), {})
-        return max(0.0, float(seconds))
+    async def heads(self) -> list[QueueHead]:
+        """The jobs that go next in their queues, as far as Postgres says which: AIJobs are ordered by the planner."""
+        rows = await self._database.read_records(statement("heads"), {})
+        return [msgspec.convert(row, QueueHead) for row in rows]
 
     async def mark_made(self, made: Sequence[Made]) -> set[UUID]:
         """From now on these AIJobs stand for the jobs; answers with those of the jobs that are not gone."""

@@ -165,6 +165,15 @@ async def test_candidates_are_the_best_of_each_queue(database: Database) -> None
     assert {one.id for one in await Reflections(database).candidates(1)} == {low.id, other.id}
 
 
+async def test_the_heads_are_what_goes_next_in_each_queue(database: Database) -> None:
+    pods, pools = [make_job(priority=each) for each in (10, 90)], [pooled(priority=each) for each in (20, 95, 30)]
+    running, elsewhere = pools[1], pooled(queue="b", priority=1)
+    await store(database, *pods, *pools, elsewhere, make_job(priority=99, object_uid="u"))
+    await claim(database, running)
+    heads = await Reflections(database).heads()
+    assert {one.id for one in heads} == {pods[1].id, pools[2].id, elsewhere.id}
+
+
 async def test_the_relay_tells_the_index_what_is_true_now(database: Database, calls: Calls) -> None:
     index, outbox = QueueIndex(calls), Outbox(database)
     waits, cancelled, pod = pooled(priority=10), pooled(), make_job()

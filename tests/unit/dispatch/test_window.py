@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from muster_api.objects import ObjectMeta
-from muster_queue.dispatch.window import Rank, chosen
+from muster_queue.dispatch.window import Rank, chosen, head_age
 from muster_queue.jobs.ordering import job_id_of, order_text
-from muster_queue.storage.records import PodCandidate
+from muster_queue.storage.records import PodCandidate, QueueHead
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 PLACE = ("team-a", "default")
@@ -80,3 +80,15 @@ def test_the_id_of_a_job_of_kubectl_is_always_the_same_and_a_uuid_of_version_7()
         job_id_of(made) == job_id_of(made) != job_id_of(ObjectMeta(uid="v", creation_timestamp="2026-01-01T12:00:00Z"))
     )
     assert (job_id_of(made).version, job_id_of(made).variant) == (7, "specified in RFC 4122")
+
+
+def test_the_age_of_the_heads_is_that_of_the_oldest_job_that_goes_next() -> None:
+    waiting = {PLACE: [rank(1, seconds=-500), rank(2, priority=90, seconds=-60)], ("team-a", "night"): [rank(3)]}
+    assert head_age([], waiting, NOW) == 60
+    better = QueueHead(id=UUID(int=4), namespace="team-a", queue="default", priority=95, created_at=NOW)
+    assert head_age([better], waiting, NOW) == 0
+    alone = QueueHead(
+        id=UUID(int=5), namespace="team-b", queue="default", priority=1, created_at=NOW - timedelta(seconds=90)
+    )
+    assert head_age([better, alone], waiting, NOW) == 90
+    assert head_age([], {}, NOW) == 0
