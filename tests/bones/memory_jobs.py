@@ -18,6 +18,7 @@ from muster_queue.rest.service import (
     ClusterAnswer,
     EventAnswer,
     IdempotencyKey,
+    JobAttemptAnswer,
     JobFilter,
     JobRecord,
     LogRequest,
@@ -81,6 +82,9 @@ class MemoryJobs:
         if job_id not in self.jobs:
             raise NotFound
         return self.jobs[job_id]
+
+    async def attempts(self, job_id: str) -> Sequence[JobAttemptAnswer]:
+        return [JobAttemptAnswer(attempt=1, holder="user/ann/w", started_at=START, result=msgspec.Raw(b"null"))]
 
     async def list_jobs(self, chosen: JobFilter, page: PageRequest) -> Page[JobRecord]:
         found = [job for job in self.jobs.values() if _fits(job, chosen)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final, Generic, TypeVar
 
@@ -11,7 +12,7 @@ from muster_api.jobs import Execution, JobType
 from muster_api.phases import JobPhase
 from muster_queue.rest.job_types import SpecificationAnswer, from_spec
 from muster_queue.rest.problems import Problem
-from muster_queue.rest.service import Frozen, JobRecord
+from muster_queue.rest.service import Frozen, JobAttemptAnswer, JobRecord
 
 T = TypeVar("T")
 
@@ -42,9 +43,10 @@ class JobAnswer(Frozen, frozen=True, kw_only=True):
 
 
 class JobDetailsAnswer(JobAnswer, frozen=True, kw_only=True):
-    """A job with its specification."""
+    """A job with its specification and its last attempts, the latest first."""
 
     spec: SpecificationAnswer
+    attempts: list[JobAttemptAnswer]
 
 
 class ListAnswer(Frozen, Generic[T], frozen=True, kw_only=True):
@@ -89,8 +91,8 @@ def answer_job(job: JobRecord) -> JobAnswer:
     return JobAnswer(**_fields(job))
 
 
-def answer_details(job: JobRecord) -> JobDetailsAnswer:
-    return JobDetailsAnswer(**_fields(job), spec=from_spec(job.spec))
+def answer_details(job: JobRecord, attempts: Sequence[JobAttemptAnswer]) -> JobDetailsAnswer:
+    return JobDetailsAnswer(**_fields(job), spec=from_spec(job.spec), attempts=list(attempts))
 
 
 def _fields(job: JobRecord) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Final, TypeVar
 from starlette.requests import Request
 from starlette.responses import Response
 
+from muster_api.phases import JobPhase
 from muster_kube.clock import Clock
 from muster_queue.rest.answers import answer_details, answer_job, etag
 from muster_queue.rest.conditions import expected_version, is_unchanged
@@ -23,6 +24,8 @@ from muster_queue.rest.wire import text_header
 
 T = TypeVar("T")
 EVENT_STREAM: Final = "text/event-stream"
+STILL: Final = frozenset({JobPhase.HELD, JobPhase.SUCCEEDED, JobPhase.FAILED, JobPhase.DEAD_LETTER, JobPhase.CANCELLED})
+"""Phases in which nothing changes without a new version: elsewhere progress does, and what a job waits for."""
 Act = Callable[[Change], Awaitable[JobRecord]]
 
 
@@ -67,9 +70,9 @@ class JobHandlers:
 
     async def get_job(self, request: Request) -> Response:
         job = entry_of(request.scope).the_job()
-        if is_unchanged(request.scope, job.version):
+        if job.phase in STILL and is_unchanged(request.scope, job.version):
             return Response(status_code=304, headers={**STANDING, "etag": etag(job)})
-        return say(answer_details(job), etag=etag(job))
+        return say(answer_details(job, await self._service.attempts(job.job_id)), etag=etag(job))
 
     async def change_job(self, request: Request) -> Response:
         wanted = await read_request(request, PriorityRequest)

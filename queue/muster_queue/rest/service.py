@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
 from datetime import datetime
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Annotated, Any, Generic, Protocol, TypeVar
 
 import msgspec
+from msgspec import Meta
 
 from muster_api.jobs import AIJobSpec, JobType
 from muster_api.phases import JobPhase
@@ -63,6 +64,23 @@ class JobRecord(Frozen, frozen=True, kw_only=True):
     started: datetime | None = None
     finished: datetime | None = None
     next_attempt: datetime | None = None
+
+
+class JobAttemptAnswer(Frozen, frozen=True, kw_only=True):
+    """One attempt of a job: who had it, and how it ended."""
+
+    attempt: int
+    holder: str
+    """`kubernetes/...` where it was pods, else the account and the name of a warm worker."""
+    started_at: datetime
+    ended_at: datetime | None = None
+    outcome: JobPhase | None = None
+    """What its end made of the job."""
+    failure: str | None = None
+    exit_code: int | None = None
+    message: str = ""
+    progress: float | None = None
+    result: Annotated[msgspec.Raw, Meta(description="what a warm worker sent", extra_json_schema={})]
 
 
 class Submitted(Frozen, frozen=True, kw_only=True):
@@ -215,6 +233,9 @@ class JobService(Protocol):
 
     async def find(self, job_id: str) -> JobRecord:
         """Sees every change that was acknowledged before."""
+
+    async def attempts(self, job_id: str) -> Sequence[JobAttemptAnswer]:
+        """The last ones, the latest first."""
 
     async def list_jobs(self, chosen: JobFilter, page: PageRequest) -> Page[JobRecord]:
         """The newest first, by (creation, id)."""

@@ -16,6 +16,7 @@ from muster_queue.rest.service import (
     ClusterAnswer,
     EventAnswer,
     IdempotencyKey,
+    JobAttemptAnswer,
     JobFilter,
     JobRecord,
     LogRequest,
@@ -72,6 +73,9 @@ class QueueService:
 
     async def find(self, job_id: str) -> JobRecord:
         return await self._parts.reader.find(job_id)
+
+    async def attempts(self, job_id: str) -> Sequence[JobAttemptAnswer]:
+        return await self._parts.reader.attempts(job_id)
 
     async def list_jobs(self, chosen: JobFilter, page: PageRequest) -> Page[JobRecord]:
         return await self._parts.reader.page(chosen, page)

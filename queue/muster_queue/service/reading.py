@@ -7,15 +7,18 @@ from typing import Final
 from uuid import UUID
 
 from muster_api.phases import JobPhase
-from muster_queue.rest.service import EventAnswer, JobFilter, JobRecord, Page, PageRequest, Position
+from muster_queue.rest.service import EventAnswer, JobAttemptAnswer, JobFilter, JobRecord, Page, PageRequest, Position
 from muster_queue.service.errors import in_words_of_the_api
 from muster_queue.service.records import parse_id, record_of
 from muster_queue.storage.jobs import Jobs
-from muster_queue.storage.records import Event, Job
+from muster_queue.storage.records import Attempt, Event, Job
 from muster_queue.storage.records import JobFilter as StoredFilter
 
 CLOCK_DIFFERENCE: Final = timedelta(minutes=1)
 """An id has its api's time and `created_at` the database's: so far around a time jobs are looked at one by one."""
+
+MOST_ATTEMPTS: Final = 10
+"""That are shown of a job, each with a result of up to 64 KiB."""
 
 
 class Reader:
@@ -28,6 +31,11 @@ class Reader:
         """The job, also where its object is gone: the history stays."""
         with in_words_of_the_api():
             return record_of(await self._jobs.get(parse_id(job_id)))
+
+    async def attempts(self, job_id: str) -> list[JobAttemptAnswer]:
+        """The last ones, the latest first."""
+        with in_words_of_the_api():
+            return [attempt_answer(each) for each in await self._jobs.attempts(parse_id(job_id), MOST_ATTEMPTS)]
 
     async def page(self, chosen: JobFilter, page: PageRequest) -> Page[JobRecord]:
         """The newest first."""
@@ -71,6 +79,22 @@ def event_answer(event: Event) -> EventAnswer:
         reason=event.reason,
         message=event.message,
         attempt=event.attempt,
+    )
+
+
+def attempt_answer(attempt: Attempt) -> JobAttemptAnswer:
+    """Progress is kept with single precision; no more of it is shown."""
+    return JobAttemptAnswer(
+        attempt=attempt.attempt,
+        holder=attempt.holder,
+        started_at=attempt.started_at,
+        ended_at=attempt.ended_at,
+        outcome=attempt.outcome,
+        failure=attempt.failure,
+        exit_code=attempt.exit_code,
+        message=attempt.message or "",
+        progress=None if attempt.progress is None else round(attempt.progress, 4),
+        result=attempt.result,
     )
 
 

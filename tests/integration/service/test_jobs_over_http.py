@@ -6,17 +6,19 @@ import asyncio
 import json
 from typing import Any
 
+import msgspec
 import pytest
 
 from bones.rest_world import JOB
 from bones.service_world import ServiceWorld, until
+from muster_api.phases import JobPhase
 from muster_queue.index.keys import QueueKey
 from muster_queue.service.records import parse_id
 from muster_queue.storage.attempts import Attempts
 from muster_queue.storage.audit import Sealer
 from muster_queue.storage.moving import Mover
 from muster_queue.storage.outbox import Outbox
-from muster_queue.storage.records import Actor, Candidate, Change
+from muster_queue.storage.records import Actor, Beat, Candidate, Change
 
 JOBS = "/api/v1/jobs/"
 
@@ -40,9 +42,9 @@ async def end(world: ServiceWorld, job_id: str, target: str) -> None:
 async def test_what_was_submitted_is_read_at_once(world: ServiceWorld) -> None:
     job = await world.submit(labels={"team": "vision"}, namespace="a", priority=7)
     read = (await world.ask("GET", JOBS + job["job_id"])).json()
-    spec = read.pop("spec")
+    spec, attempts = read.pop("spec"), read.pop("attempts")
     assert read == job
-    assert (spec["config"], spec["priority"]) == (JOB["config"], 7)
+    assert (spec["config"], spec["priority"], attempts) == (JOB["config"], 7, [])
     listed = (await world.ask("GET", f"{JOBS}?namespace=a&label=team=vision&phase=Queued")).json()
     assert [each["job_id"] for each in listed["items"]] == [job["job_id"]]
 
@@ -180,6 +182,27 @@ async def test_a_failed_job_is_begun_anew_and_one_that_succeeded_is_not(world: S
     await end(world, good, "Succeeded")
     assert (await changed(world, "POST", f"{JOBS}{failed}/retry"))["phase"] == "Queued"
     assert (await world.ask("POST", f"{JOBS}{good}/retry")).status == 409
+
+
+async def test_what_became_of_each_attempt_is_shown(world: ServiceWorld) -> None:
+    path = JOBS + (job_id := (await world.submit())["job_id"])
+    await end(world, job_id, "DeadLetter")
+    await changed(world, "POST", f"{path}/retry")
+    attempts = Attempts(world.stores.database)
+    (claimed,) = await attempts.claim(
+        [Candidate(id=parse_id(job_id))], holder="user/ann/w", actor="ann", lease_seconds=60
+    )
+    await attempts.heartbeat([Beat(id=claimed.id, attempt=2, progress=0.3, holder="user/ann/w")], lease_seconds=60)
+    running = await world.ask("GET", path, headers={"If-None-Match": "*"})
+    assert [each["progress"] for each in running.json()["attempts"]] == [0.3, None]
+    result = msgspec.Raw(b'{"pi": 3.14}')
+    done = Change(job_id=claimed.id, target=JobPhase.SUCCEEDED, attempt=2, holder="user/ann/w", result=result)
+    await attempts.acknowledge([done], "ann")
+    latest, first = (await changed(world, "GET", path))["attempts"]
+    assert (latest["attempt"], latest["holder"], latest["outcome"]) == (2, "user/ann/w", "Succeeded")
+    assert (latest["result"], latest["ended_at"] >= latest["started_at"]) == ({"pi": 3.14}, True)
+    assert (first["attempt"], first["outcome"], first["result"]) == (1, "DeadLetter", None)
+    assert (await world.ask("GET", path, headers={"If-None-Match": "*"})).status == 304
 
 
 async def test_events_come_as_they_happen(world: ServiceWorld) -> None:
