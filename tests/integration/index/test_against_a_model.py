@@ -143,7 +143,7 @@ def machine(server: RedisServer) -> Iterator[type[IndexMachine]]:
 
 def test_any_order_of_operations(machine: type[IndexMachine]) -> None:
     calm = settings(
-        max_examples=40, stateful_step_count=30, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+        max_examples=25, stateful_step_count=25, deadline=None, suppress_health_check=[HealthCheck.too_slow]
     )
     run_state_machine_as_test(machine, settings=calm)
 

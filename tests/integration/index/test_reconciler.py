@@ -198,7 +198,7 @@ async def test_intake_and_dispatch_go_on_during_a_rebuild(
 
 
 async def submit_and_take(index: QueueIndex, truth: WrittenTruth, handed_out: list[str]) -> None:
-    for number in range(10_000):
+    for number in range(2_000):
         entry = Entry(f"new-{number}", number)
         truth.put(QUEUE, entry)
         await index.add(QUEUE, [entry])
