@@ -98,11 +98,14 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningApi]:
 
 
 def path_of(operation: Operation, job_id: str) -> str:
-    return operation.path.replace(JOB_PARAMETER, job_id)
+    return operation.path.replace(JOB_PARAMETER, job_id).replace("{namespace}", "default").replace("{queue}", "default")
 
 
 def body_of(operation: Operation) -> Any:
-    return {"submit_job": JOB, "submit_jobs": [JOB], "change_job": {"priority": 5}}.get(operation.name)
+    bodies: dict[str, Any] = {"submit_job": JOB, "submit_jobs": [JOB], "change_job": {"priority": 5}}
+    bodies |= {"lease_jobs": {"worker": "w"}, "acknowledge_jobs": {"worker": "w"}}
+    bodies["heartbeat_jobs"] = {"worker": "w", "attempts": []}
+    return bodies.get(operation.name)
 
 
 def submitted(api: RunningApi, token: str, **fields: Any) -> dict[str, Any]:
