@@ -31,7 +31,7 @@ class RedisMode(StrEnum):
 class IndexSettings(BaseSettings):
     """Environment variables with the prefix MUSTER_REDIS_; durations are seconds."""
 
-    model_config = SettingsConfigDict(env_prefix="MUSTER_REDIS_", frozen=True)
+    model_config = SettingsConfigDict(env_prefix="MUSTER_REDIS_", frozen=True, hide_input_in_errors=True)
 
     url: SecretStr = Field(default=SecretStr(""), min_length=1, validate_default=True)
     """redis://, rediss:// (TLS) or unix://, user and password included. Of a cluster: any node. With sentinels: user,

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from psycopg import ProgrammingError
 from psycopg.conninfo import make_conninfo
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
 class StorageSettings(BaseSettings):
     """Environment variables with the prefix MUSTER_; durations are seconds."""
 
-    model_config = SettingsConfigDict(env_prefix="MUSTER_", frozen=True)
+    model_config = SettingsConfigDict(env_prefix="MUSTER_", frozen=True, hide_input_in_errors=True)
 
     database_url: SecretStr = Field(default=SecretStr(""), min_length=1, validate_default=True)
     """postgresql://user:password@host/database; over a network with sslmode=verify-full."""
@@ -30,6 +31,16 @@ class StorageSettings(BaseSettings):
     """Longer than keys are kept: a key that comes again must find its job."""
     database_prepares: bool = True
     """Off behind a pooler that cannot keep prepared statements."""
+
+    @field_validator("database_url")
+    @classmethod
+    def _is_an_address(cls, value: SecretStr) -> SecretStr:
+        """The driver's own complaint quotes the password."""
+        try:
+            make_conninfo(value.get_secret_value())
+        except ProgrammingError:
+            raise ValueError("write postgresql://user:password@host/database") from None
+        return value
 
 
 def connection_string(url: str, **options: str | int) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import signal
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
@@ -55,7 +56,9 @@ async def test_a_cancellation_that_comes_with_a_connection_is_not_lost(url: str)
         async with database.transaction():
             asking = asyncio.create_task(ask_for_ever())
             async with asyncio.timeout(30):
-                while not database.statistics().get("requests_waiting"):
+                for _ in itertools.count():
+                    if database.statistics().get("requests_waiting"):
+                        break
                     await asyncio.sleep(0)
         asking.cancel()
         done, _ = await asyncio.wait({asking}, timeout=30)
