@@ -8,7 +8,6 @@ from typing import Final, TypeVar
 
 import msgspec
 
-from muster_api.shapes import decode_shape
 from muster_kube.serve import AsgiApp, Receive, Send
 from muster_queue.identity.caller import SYSTEM_PREFIX, Caller
 from muster_queue.rest.answers import encode
@@ -23,7 +22,7 @@ from muster_queue.rest.pool_service import (
     PoolService,
     WorkerIdentity,
 )
-from muster_queue.rest.problems import Kind, ProblemError
+from muster_queue.rest.requests import understood
 from muster_queue.rest.wire import DisconnectedError, Scope, answer, read_body, require_json
 
 LARGEST_ASKING: Final = 256 << 10
@@ -91,7 +90,4 @@ async def _unless_gone(
 
 async def _read(scope: Scope, receive: Receive, kind: type[T], largest: int) -> T:
     require_json(scope)
-    found, errors = decode_shape(await read_body(scope, receive, largest), kind)
-    if found is None:
-        raise ProblemError(Kind.INVALID, str(errors[0]), errors)
-    return found
+    return understood(await read_body(scope, receive, largest), kind)

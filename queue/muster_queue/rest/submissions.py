@@ -29,8 +29,8 @@ _NESTED: Final = ("gang", "retry_policy")
 _WORDS: Final = re.compile(rf"\b({'|'.join(_SNAKE)})\b")
 _ANY_TYPE: Final = "training"
 """No rule asks for the type of a job."""
-_FREE: Final = "config"
-"""Handed on as it is, down to how its numbers are written."""
+_FREE: Final = ("config", "result")
+"""Handed on as they are, down to how their numbers are written."""
 _ESCAPED_NUL: Final = b"\\u0000"
 
 
@@ -67,7 +67,7 @@ def _second_reading(body: bytes | msgspec.Raw) -> JobRequest:
         raise ProblemError(Kind.MALFORMED, f"the body is no JSON that can be read: {error}") from None
     if not isinstance(value, dict):
         raise ProblemError(Kind.INVALID, "send one JSON object, a job", [FieldError("object", "write an object")])
-    value = {name: each if name == _FREE else whole_numbers(each) for name, each in value.items()}
+    value = whole_numbers(value)
     try:
         return msgspec.convert(value, JobRequest)
     except msgspec.ValidationError:
@@ -75,14 +75,14 @@ def _second_reading(body: bytes | msgspec.Raw) -> JobRequest:
 
 
 def whole_numbers(value: Any) -> Any:
-    """JSON knows one kind of number: 4.0 is the whole number 4."""
+    """JSON knows one kind of number: 4.0 is the whole number 4, but for where users keep data of their own."""
     match value:
         case float() if value.is_integer():
             return int(value)
         case list():
             return [whole_numbers(each) for each in value]
         case dict():
-            return {name: whole_numbers(each) for name, each in value.items()}
+            return {name: each if name in _FREE else whole_numbers(each) for name, each in value.items()}
         case _:
             return value
 

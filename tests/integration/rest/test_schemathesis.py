@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from bones.memory_pools import MemoryPools
 from bones.rest_world import rest_world
 
 HERE = Path(__file__).parent
-EXAMPLES = os.environ.get("SCHEMATHESIS_EXAMPLES", "15")
+EXAMPLES = os.environ.get("SCHEMATHESIS_EXAMPLES", "5")
 
 
 def program() -> Path:
@@ -25,7 +26,7 @@ def program() -> Path:
 
 @pytest.mark.timeout(600)
 async def test_schemathesis_finds_nothing(tmp_path: Path) -> None:
-    async with rest_world(tmp_path) as world:
+    async with rest_world(tmp_path, MemoryPools()) as world:
         await world.submit()
         arguments = [
             "--config-file", str(HERE / "schemathesis.toml"), "run", f"{world.url}/openapi.json",
@@ -34,6 +35,7 @@ async def test_schemathesis_finds_nothing(tmp_path: Path) -> None:
             "--generation-database", "none", "--no-color", "--seed", "20260101",
         ]  # fmt: skip
         environment = os.environ | {"SCHEMATHESIS_HOOKS": "bones.schemathesis_hooks", "PYTHONPATH": python_path()}
+        environment["LOGS_END"] = "yes"
         process = await asyncio.create_subprocess_exec(
             program(), *arguments, cwd=tmp_path, env=environment, stdout=asyncio.subprocess.PIPE
         )

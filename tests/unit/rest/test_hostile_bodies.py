@@ -10,6 +10,7 @@ from muster_api.shapes import MOST_ERRORS, decode_shape
 from muster_queue.rest.bulk_reading import elements
 from muster_queue.rest.pool_service import AcknowledgeRequest
 from muster_queue.rest.problems import Kind, ProblemError
+from muster_queue.rest.requests import understood
 from muster_queue.rest.submissions import read_job
 from muster_queue.rest.wire import DEEPEST_JSON, LARGEST_JOB, check_depth
 
@@ -70,3 +71,12 @@ def test_levels_without_end_are_no_crash(opened: bytes) -> None:
     result = b'{"job_id": "019375e5-0000-7000-8000-000000000000", "attempt": 1, "result": ' + opened * 500_000
     found, errors = decode_shape(b'{"worker": "w", "successes": [' + result, AcknowledgeRequest)
     assert (found, len(errors)) == (None, 1)
+
+
+def test_a_whole_number_may_be_written_like_any_other() -> None:
+    job = b'"job_id": "019375e5-0000-7000-8000-000000000000"'
+    body = b'{"worker": "w", "successes": [{%b, "attempt": 2.0, "result": {"pi": 3.0}}]}' % job
+    (success,) = understood(body, AcknowledgeRequest).successes
+    assert (success.attempt, bytes(success.result)) == (2, b'{"pi":3.0}')
+    with pytest.raises(ProblemError, match="a whole number"):
+        understood(body.replace(b"2.0", b"2.5"), AcknowledgeRequest)
