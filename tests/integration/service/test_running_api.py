@@ -30,6 +30,7 @@ pytestmark = pytest.mark.cluster
 JOBS = "/api/v1/jobs/"
 HERE = Path(__file__).parent
 EXAMPLES = os.environ.get("SCHEMATHESIS_EXAMPLES", "15")
+SEED = os.environ.get("SCHEMATHESIS_SEED", "20260102")
 NOT_NEEDED = ("kube-scheduler", "kwok", "webhook", "extender", "controller")
 GUARDED = [operation for operation in OPERATIONS if operation.extent is not Extent.PUBLIC]
 OF_A_JOB = [operation for operation in GUARDED if operation.extent is Extent.JOB]
@@ -217,7 +218,7 @@ async def test_schemathesis_finds_nothing(api: RunningApi, tmp_path: Path) -> No
         "--config-file", str(HERE.parent / "rest" / "schemathesis.toml"), "run",
         f"{api.cluster.url('api')}/openapi.json", "--header", f"Authorization: Bearer {token}", "--checks", "all",
         "--exclude-checks", "use_after_free",
-        "--max-examples", EXAMPLES, "--generation-database", "none", "--no-color", "--seed", "20260102",
+        "--max-examples", EXAMPLES, "--generation-database", "none", "--no-color", "--seed", SEED,
     ]  # fmt: skip
     path = os.pathsep.join([str(HERE.parents[1]), os.environ.get("PYTHONPATH", "")])
     environment = os.environ | {"SCHEMATHESIS_HOOKS": "bones.schemathesis_hooks", "PYTHONPATH": path}
