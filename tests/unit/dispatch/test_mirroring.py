@@ -194,7 +194,7 @@ def jobs(draw: st.DrawFn) -> AIJob:
     )
 
 
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=600, deadline=None)
 @given(rows(), jobs(), st.booleans())
 def test_every_pair_comes_to_agree_by_legal_moves(row: Reflection, job: AIJob, is_gone: bool) -> None:
     end = run(row, Seen(job, is_gone))

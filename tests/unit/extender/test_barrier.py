@@ -324,4 +324,4 @@ class BarrierMachine(RuleBasedStateMachine):
 
 
 TestBarrierMachine = BarrierMachine.TestCase
-TestBarrierMachine.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+TestBarrierMachine.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)

@@ -354,4 +354,4 @@ class StateMachine(RuleBasedStateMachine):
 
 
 TestStateMachine = StateMachine.TestCase
-TestStateMachine.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+TestStateMachine.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)

@@ -162,4 +162,4 @@ class Jobs(RuleBasedStateMachine):
 
 
 TestEveryOrder = Jobs.TestCase
-TestEveryOrder.settings = settings(max_examples=300, stateful_step_count=50, deadline=None)
+TestEveryOrder.settings = settings(max_examples=200, stateful_step_count=50, deadline=None)

@@ -63,7 +63,7 @@ def test_a_written_malformed_body_is_answered(path: str, body: bytes) -> None:
 
 @pytest.mark.parametrize("path", HANDLERS)
 def test_generated_malformed_bodies_are_answered(path: str) -> None:
-    @settings(max_examples=400, deadline=None, database=None)
+    @settings(max_examples=250, deadline=None, database=None)
     @given(body=GENERATED)
     def each(body: bytes) -> None:
         status, answer = call(path, body)
