@@ -51,6 +51,7 @@ from muster_queue.storage.jobs import Jobs
 from muster_queue.storage.records import NOTHING, Beat, Claimed
 
 BUSY_SECONDS: Final = 1.0
+PROGRESS_DIGITS: Final = 4
 _POOL_TYPES: Final = frozenset({JobType.INFERENCE, JobType.SIMULATION})
 _NO_NUL: Final = re.compile(rb"(?<!\\)(\\\\)*\\u0000")
 
@@ -146,7 +147,7 @@ class Pools:
         queue = QueueKey(pool.namespace, pool.queue)
         by_job = {UUID(beat.job_id): beat for beat in beats}
         held = [
-            _HeldBeat(queue, Beat(id=job_id, attempt=beat.attempt, progress=beat.progress, holder=worker.holder))
+            _HeldBeat(queue, Beat(id=job_id, attempt=beat.attempt, progress=_kept(beat.progress), holder=worker.holder))
             for job_id, beat in by_job.items()
         ]
         with _as_service_errors():
@@ -254,6 +255,11 @@ def _types(wanted: LeaseRequest) -> tuple[str, ...] | None:
     if wanted.job_types is None or set(wanted.job_types) >= _POOL_TYPES:
         return None
     return tuple(sorted(set(wanted.job_types)))
+
+
+def _kept(progress: float | None) -> float | None:
+    """A number that is too small for single precision would be refused, and with it the beats of all workers."""
+    return None if progress is None else round(progress, PROGRESS_DIGITS)
 
 
 def _ending(

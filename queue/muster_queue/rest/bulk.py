@@ -26,6 +26,8 @@ from muster_queue.rest.wire import Scope, answer, require_json, stream_body
 LARGEST_BULK: Final = 32 << 20
 MOST_JOBS: Final = 100_000
 MOST_AT_ONCE: Final = 8
+MOST_NAMESPACES: Final = 100
+"""For each of them the API server is asked whether its author may."""
 BATCH: Final = 500
 """Jobs that are submitted together; always as many, so that a bulk that is sent again meets the keys of its parts."""
 
@@ -61,6 +63,7 @@ class _Bulk:
         self._key = key
         self._items: list[BulkItem] = []
         self._waiting: Items = []
+        self._namespaces: set[str] = set()
         self._parts = 0
         self._accepted = 0
         self._stopped_at: int | None = None
@@ -118,6 +121,11 @@ class _Bulk:
     async def _read(self, raw: bytes | msgspec.Raw) -> tuple[Submission, JobRequest]:
         read = read_job(raw)
         namespace = read.request.namespace or self._entry.caller.namespace
+        self._namespaces.add(namespace)
+        if len(self._namespaces) > MOST_NAMESPACES:
+            self._namespaces.discard(namespace)
+            errors = [FieldError("namespace", "is one too many; send its jobs in another bulk")]
+            raise ProblemError(Kind.CONTRADICTORY, f"a bulk is for at most {MOST_NAMESPACES} namespaces", errors)
         await self._entry.require(create_in(namespace))
         return to_submission(read, namespace), read.request
 

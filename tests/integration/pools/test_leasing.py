@@ -31,6 +31,13 @@ async def test_a_job_goes_from_its_lease_to_its_result(world: PoolWorld) -> None
     assert (attempt.progress, attempt.holder) == (0.5, "user/oidc:ann/w")
 
 
+async def test_progress_that_is_next_to_nothing_keeps_no_beat_from_being_stored(world: PoolWorld) -> None:
+    await world.submit(pool_job(), pool_job())
+    one, two = await world.lease(most=2)
+    assert await asyncio.gather(world.beat(one, progress=1e-160), world.beat(two, progress=0.25)) == [True, True]
+    assert [(await world.attempts(each["job_id"]))[0].progress for each in (one, two)] == [0, 0.25]
+
+
 async def test_the_best_jobs_come_first(world: PoolWorld) -> None:
     jobs = [pool_job(priority) for priority in (10, 90, 50, 90)]
     await world.submit(*jobs)

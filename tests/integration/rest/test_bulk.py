@@ -153,3 +153,16 @@ async def test_one_job_as_large_as_a_bulk_is_not_collected() -> None:
 async def chunked(text: bytes, size: int) -> AsyncIterator[bytes]:
     for start in range(0, len(text), size):
         yield text[start : start + size]
+
+
+async def test_a_bulk_is_for_so_many_namespaces_at_most(world: RestWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bulk, "MOST_NAMESPACES", 2)
+    places = ["a", "b", "c", "a", "d"]
+    answer = await post(world, [{**JOB, "namespace": place} for place in places])
+    assert [item["status"] for item in answer.json()["items"]] == [201, 201, 422, 201, 422]
+    assert {
+        review["spec"]["resourceAttributes"]["namespace"] for review in world.reviews.asked("SubjectAccessReview")
+    } == {
+        "a",
+        "b",
+    }
