@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
 
@@ -11,6 +12,7 @@ from bones.redis_servers import RedisServer
 EXAMPLES, STEPS = 25, 30
 
 
+@pytest.mark.timeout(600)
 def test_no_order_of_events_breaks_a_queue(database_url: str, redis: RedisServer) -> None:
     QueueMachine.database_url, QueueMachine.redis = database_url, redis
     chosen = settings(
