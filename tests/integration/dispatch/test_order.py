@@ -14,7 +14,7 @@ from muster_api.phases import JobPhase
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
 
-QUEUED = 1000
+QUEUED = 300
 SIZE = 4
 
 
