@@ -45,6 +45,7 @@ class ReadJob(msgspec.Struct, frozen=True):
 
 def read_job(body: bytes | msgspec.Raw) -> ReadJob:
     """The job, right in itself; raises a ProblemError that names all that is wrong."""
+    body = bytes(body)
     check_depth(body)
     try:
         request = _DECODER.decode(body)
@@ -52,7 +53,7 @@ def read_job(body: bytes | msgspec.Raw) -> ReadJob:
         request = _second_reading(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ProblemError(Kind.MALFORMED, f"the body is no JSON that can be read: {error}") from None
-    if _ESCAPED_NUL in bytes(body):
+    if _ESCAPED_NUL in body:
         _refuse_nul(body)
     spec = to_spec(request)
     if not _is_surely_right(request, len(body)):
@@ -77,7 +78,7 @@ def _is_surely_right(request: JobRequest, size: int) -> bool:
     )
 
 
-def _second_reading(body: bytes | msgspec.Raw) -> JobRequest:
+def _second_reading(body: bytes) -> JobRequest:
     """What the decoder did not take: right all the same if only whole numbers were written as 4.0, else a problem."""
     try:
         value = msgspec.json.decode(body)
@@ -153,15 +154,12 @@ def _summary(errors: Sequence[FieldError]) -> str:
     return str(errors[0]) if len(errors) == 1 else f"{len(errors)} fields are not right; the first is {errors[0]}"
 
 
-def _refuse_nul(body: bytes | msgspec.Raw) -> None:
+def _refuse_nul(body: bytes) -> None:
     """No store and no process takes the character NUL; said here, by field, and not by a failing statement."""
-    errors = [FieldError(path or "object", "leave out the character NUL") for path in _nul_paths(_plain(body), "")]
+    paths = _nul_paths(msgspec.json.decode(body), "")
+    errors = [FieldError(path or "object", "leave out the character NUL") for path in paths]
     if errors:
         raise ProblemError(Kind.INVALID, _summary(errors), errors)
-
-
-def _plain(body: bytes | msgspec.Raw) -> Any:
-    return msgspec.json.decode(body)
 
 
 def _nul_paths(value: Any, path: str) -> Iterator[str]:
