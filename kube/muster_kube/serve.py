@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
@@ -43,12 +44,13 @@ class _OneWrite:
     A head that nothing follows leaves in the next round of the loop.
     """
 
-    __slots__ = ("_head", "_loop", "_transport")
+    __slots__ = ("_head", "_loop", "_transport", "is_closing")
 
     def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
         self._transport = transport
         self._loop = loop
         self._head = b""
+        self.is_closing = transport.is_closing
 
     def write(self, data: bytes) -> None:
         if self._head:
@@ -77,29 +79,33 @@ class _BoundedRequests(HttpToolsProtocol):
 
     _header_bytes = 0
     _in_headers = False
-    _deadline: asyncio.TimerHandle | None = None
+    _deadline = math.inf
+    """Of the loop's clock; one timer for each connection looks at it now and then, since one for each request costs."""
+    _watch: asyncio.TimerHandle | None = None
 
     def __init__(self, *arguments: Any, **keywords: Any) -> None:
         super().__init__(*arguments, **keywords)
         # Only a client may close a connection that it might be about to use.
-        self._expect_within(KEEP_ALIVE_SECONDS)
+        self._deadline = self.loop.time() + KEEP_ALIVE_SECONDS
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
+        self._look()
         one_write: Any = _OneWrite(transport, self.loop)
         self.transport = one_write
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._expect_nothing()
+        if self._watch is not None:
+            self._watch.cancel()
         super().connection_lost(exc)
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self._in_headers, self._header_bytes = True, 0
-        self._expect_within(REQUEST_SECONDS)
+        self._deadline = self.loop.time() + REQUEST_SECONDS
 
     def on_message_complete(self) -> None:
-        self._expect_nothing()
+        self._deadline = math.inf
         super().on_message_complete()
 
     def on_headers_complete(self) -> None:
@@ -113,14 +119,12 @@ class _BoundedRequests(HttpToolsProtocol):
             if self._header_bytes > HEADER_BYTES:
                 self.send_400_response("Request headers too large.")
 
-    def _expect_within(self, seconds: float) -> None:
-        self._expect_nothing()
-        self._deadline = self.loop.call_later(seconds, self._refuse_to_wait)
-
-    def _expect_nothing(self) -> None:
-        if self._deadline is not None:
-            self._deadline.cancel()
-            self._deadline = None
+    def _look(self) -> None:
+        now = self.loop.time()
+        if now >= self._deadline:
+            self._refuse_to_wait()
+        else:
+            self._watch = self.loop.call_at(min(self._deadline, now + REQUEST_SECONDS), self._look)
 
     def _refuse_to_wait(self) -> None:
         if self.cycle is None or not self.cycle.response_started:

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from muster_kube.backoff import Backoff
 from muster_kube.clock import Clock, SystemClock
 from muster_queue.intake.lane import Lane, Waiting
-from muster_queue.intake.receipts import Again, Receipt, Result, needs_look, needs_owner, settle
+from muster_queue.intake.receipts import Again, Receipt, Result, needs_look, needs_owner, settle, whole_receipt
 from muster_queue.intake.settings import IntakeSettings
 from muster_queue.storage.errors import (
     Contended,
@@ -99,7 +99,7 @@ class Intake:
         lane.put(waiting)
         if request.key is not None:
             self._by_key[_place(request.key)] = waiting
-        return await asyncio.shield(waiting.answer)
+        return await waiting.outcome()
 
     async def run(self) -> None:
         """Stores what comes until it is cancelled; what waits then is refused."""
@@ -143,7 +143,7 @@ class Intake:
             if waiting.request.key is not None:
                 self._by_key.pop(_place(waiting.request.key), None)
             if not waiting.answer.done():
-                waiting.answer.set_exception(OutcomeUnknown("this process stopped while the request was under way"))
+                waiting.tell(OutcomeUnknown("this process stopped while the request was under way"))
 
     async def _serve(self, batch: Sequence[Waiting]) -> None:
         """Answers every request of the batch; one that the database does not take never stops the others."""
@@ -166,11 +166,11 @@ class Intake:
                 return
             if not left:
                 return
-        _refuse([waiting for waiting in left if not waiting.answer.done()], StorageAway("no free name was found"))
+        _refuse(left, StorageAway("no free name was found"))
 
     async def _split(self, batch: Sequence[Waiting], error: Unstorable) -> None:
         if len(batch) == 1:
-            batch[0].answer.set_exception(error)
+            batch[0].tell(error)
             return
         middle = len(batch) // 2
         await self._serve(batch[:middle])
@@ -180,13 +180,20 @@ class Intake:
         """One commit; returns what has to be stored again."""
         requests = [waiting.request for waiting in batch]
         stored = await self._store_surely(requests, is_careful=is_careful)
+        if not stored.missing:
+            # Nearly always: nothing to look up, and nobody to ask for each job.
+            self._on_stored([job for request in requests for job in request.jobs], stored)
+            for waiting in batch:
+                waiting.tell(whole_receipt(waiting.request, stored))
+            return []
         owners: dict[tuple[str, str], KeyOwner] = {}
         present: dict[UUID, Job] = {}
-        if stored.missing:
-            keys = [request.key for request in requests if request.key and needs_owner(request, stored)]
-            looked_for = needs_look(requests, stored)
-            owners = await self._store.owners(keys) if keys else {}
-            present = await self._finder.find(looked_for) if looked_for else {}
+        keys = [request.key for request in requests if request.key and needs_owner(request, stored)]
+        looked_for = needs_look(requests, stored)
+        if keys:
+            owners = await self._store.owners(keys)
+        if looked_for:
+            present = await self._finder.find(looked_for)
         fresh = [
             job for request in requests for job in request.jobs if job.id not in stored.missing or job.id in present
         ]
@@ -202,10 +209,8 @@ class Intake:
             case Again(jobs=unstored):
                 waiting.request = self._with_new_ids(waiting.request, unstored)
                 return False
-            case Receipt():
-                waiting.answer.set_result(result)
-            case StorageError():
-                waiting.answer.set_exception(result)
+            case _:
+                waiting.tell(result)
         return True
 
     async def _store_surely(self, requests: Sequence[Request], *, is_careful: bool) -> StoredBatch:
@@ -245,5 +250,4 @@ def _place(key: RequestKey) -> tuple[str, str]:
 
 def _refuse(batch: Sequence[Waiting], error: Exception) -> None:
     for waiting in batch:
-        if not waiting.answer.done():
-            waiting.answer.set_exception(error)
+        waiting.tell(error)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import deque
-from dataclasses import dataclass, field
 from typing import Final
 
 from muster_queue.intake.errors import Overloaded
@@ -18,20 +17,32 @@ MEMORY: Final = 0.2
 """Weight of the last commit in the running rate."""
 
 
-@dataclass(slots=True, eq=False)
 class Waiting:
     """A request and the answer that its sender awaits."""
 
-    request: Request
-    answer: asyncio.Future[Receipt] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+    __slots__ = ("answer", "jobs", "request")
 
-    def __post_init__(self) -> None:
-        # A sender that hung up asks no more; its answer must not be reported as an error that nobody saw.
-        self.answer.add_done_callback(lambda answer: answer.cancelled() or answer.exception())
+    def __init__(self, request: Request) -> None:
+        self.request = request
+        self.jobs = len(request.jobs)
+        self.answer: asyncio.Future[Receipt] = asyncio.get_running_loop().create_future()
+        if request.key is not None:
+            # Others may wait for it too, so that it goes on when its sender has hung up; then it must not be reported
+            # as an error that nobody saw.
+            self.answer.add_done_callback(lambda answer: answer.cancelled() or answer.exception())
 
-    @property
-    def jobs(self) -> int:
-        return len(self.request.jobs)
+    async def outcome(self) -> Receipt:
+        """The answer; whoever hangs up takes it along only where nobody else can wait for it."""
+        return await (self.answer if self.request.key is None else asyncio.shield(self.answer))
+
+    def tell(self, outcome: Receipt | Exception) -> None:
+        """Answers, if anybody still waits."""
+        if self.answer.done():
+            return
+        if isinstance(outcome, Exception):
+            self.answer.set_exception(outcome)
+        else:
+            self.answer.set_result(outcome)
 
 
 class Lane:

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
+
+import msgspec
 
 from muster_queue.storage.errors import KeyReused, NameTaken, StorageError
 from muster_queue.storage.records import KeyOwner, NewJob, Request, StoredBatch
 
 
-@dataclass(frozen=True, slots=True)
-class Receipt:
+class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     """A request that is committed, now or by an earlier request with the same key."""
 
     jobs: tuple[NewJob, ...]
     """As stored: a job without a name of its own may have got another id meanwhile. Empty for a replay."""
     job_ids: tuple[UUID, ...]
-    refused: Mapping[UUID, StorageError] = field(default_factory=dict)
+    refused: Mapping[UUID, StorageError] = {}
     """Jobs of a request without a key that could not be stored, by the id that they came with."""
     committed_at: datetime | None = None
     is_replay: bool = False
@@ -45,14 +46,14 @@ def settle(
     if taken:
         return NameTaken(request.jobs[0].namespace, taken)
     if all(job.id not in batch.missing for job in request.jobs):
-        return _receipt(request, batch)
+        return whole_receipt(request, batch)
     owner = owners.get((request.key.tenant, request.key.key))
     if owner is None:
         return Again(frozenset(job.id for job in missing))
     if owner.fingerprint != request.key.fingerprint:
         return KeyReused(request.key.key)
     if owner.job_ids == tuple(job.id for job in request.jobs):
-        return _receipt(request, batch)
+        return whole_receipt(request, batch)
     return Receipt(jobs=(), job_ids=owner.job_ids, committed_at=None, is_replay=True)
 
 
@@ -75,17 +76,17 @@ def needs_look(requests: Sequence[Request], batch: StoredBatch) -> list[UUID]:
 def _settle_without_key(request: Request, batch: StoredBatch, missing: Sequence[NewJob]) -> Result:
     if any(not job.is_named for job in missing):
         return Again(frozenset(job.id for job in missing))
+    if not missing:
+        return whole_receipt(request, batch)
     refused = {job.id: NameTaken(job.namespace, [job.name]) for job in missing}
-    if refused and len(refused) == len(request.jobs) == 1:
+    if len(refused) == len(request.jobs) == 1:
         return refused[missing[0].id]
-    return _receipt(request, batch, refused)
+    stored = tuple(job for job in request.jobs if job.id not in refused)
+    job_ids = tuple(job.id for job in stored)
+    return Receipt(jobs=stored, job_ids=job_ids, refused=refused, committed_at=batch.committed_at)
 
 
-def _receipt(request: Request, batch: StoredBatch, refused: Mapping[UUID, StorageError] | None = None) -> Receipt:
-    stored = tuple(job for job in request.jobs if not refused or job.id not in refused)
-    return Receipt(
-        jobs=stored,
-        job_ids=tuple(job.id for job in stored),
-        refused=refused or {},
-        committed_at=batch.committed_at,
-    )
+def whole_receipt(request: Request, batch: StoredBatch) -> Receipt:
+    """Of a request whose jobs are all stored."""
+    job_ids = tuple([job.id for job in request.jobs])
+    return Receipt(jobs=request.jobs, job_ids=job_ids, committed_at=batch.committed_at)

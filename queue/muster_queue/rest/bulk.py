@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from typing import Final
 
-import msgspec
-
 from muster_api.field_errors import FieldError
 from muster_kube.pacing import Pacer
 from muster_kube.serve import JSON_TYPE, Receive, Send
@@ -68,6 +66,7 @@ class _Bulk:
         self._accepted = 0
         self._stopped_at: int | None = None
         self._pacer = Pacer()
+        self._allowed: set[str] = set()
 
     def result(self) -> BulkAnswer:
         refused = len(self._items) - self._accepted
@@ -98,18 +97,21 @@ class _Bulk:
     async def _take_batch(self) -> None:
         batch, self._waiting = self._waiting[:BATCH], self._waiting[BATCH:]
         first = len(self._items)
+        self._allowed.clear()
         results: list[BulkItem | None] = []
         submissions: list[Submission] = []
         requests: list[JobRequest] = []
         for offset, raw in enumerate(batch):
             try:
-                submission, request = await self._read(raw)
+                read = read_job(raw)
+                namespace = read.request.namespace or self._entry.caller.namespace
+                await self._require(namespace)
             except ProblemError as error:
                 results.append(_refused(first + offset, error))
             else:
                 results.append(None)
-                submissions.append(submission)
-                requests.append(request)
+                submissions.append(to_submission(read, namespace))
+                requests.append(read.request)
             if self._pacer.is_due():
                 await self._pacer.rest()
         outcomes = iter(await self._submit(submissions, requests))
@@ -118,16 +120,17 @@ class _Bulk:
             index = first + offset
             self._items.append(result or self._told(index, next(named), next(outcomes)))
 
-    async def _read(self, raw: bytes | msgspec.Raw) -> tuple[Submission, JobRequest]:
-        read = read_job(raw)
-        namespace = read.request.namespace or self._entry.caller.namespace
+    async def _require(self, namespace: str) -> None:
+        """Asks once a batch for each namespace: a long bulk may outlive a right."""
+        if namespace in self._allowed:
+            return
         self._namespaces.add(namespace)
         if len(self._namespaces) > MOST_NAMESPACES:
             self._namespaces.discard(namespace)
             errors = [FieldError("namespace", "is one too many; send its jobs in another bulk")]
             raise ProblemError(Kind.CONTRADICTORY, f"a bulk is for at most {MOST_NAMESPACES} namespaces", errors)
         await self._entry.require(create_in(namespace))
-        return to_submission(read, namespace), read.request
+        self._allowed.add(namespace)
 
     async def _submit(self, submissions: Sequence[Submission], requests: Sequence[JobRequest]) -> Sequence[Outcome]:
         part, self._parts = self._parts, self._parts + 1

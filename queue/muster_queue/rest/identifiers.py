@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Final
 from uuid import UUID
 
@@ -16,13 +16,25 @@ from muster_queue.rest.problems import Kind, ProblemError
 _POOL_FIELDS: Final = {"namespace": NamespaceName, "queue": QueueName}
 
 
+def _random_digits() -> Iterator[str]:
+    """19 hexadecimal digits at a time; one system call is enough for hundreds of ids."""
+    while True:
+        digits = os.urandom(19 * 128).hex()
+        for start in range(0, len(digits), 19):
+            yield digits[start : start + 19]
+
+
+_RANDOM_DIGITS: Final = _random_digits()
+_VARIANTS: Final = {f"{digit:x}": f"{0b1000 | digit & 0b11:x}" for digit in range(16)}
+"""Two bits of a digit behind the two that say which kind of UUID it is."""
+
+
 def new_job_id() -> str:
     """48 bits of milliseconds, then 74 random ones (RFC 9562, section 5.7)."""
-    value = (time.time_ns() // 1_000_000) << 80 | int.from_bytes(os.urandom(10))
-    value = value & ~(0xF << 76) | 0x7 << 76
-    value = value & ~(0x3 << 62) | 0x2 << 62
-    text = f"{value:032x}"
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+    time_part = f"{time.time_ns() // 1_000_000:012x}"
+    random = next(_RANDOM_DIGITS)
+    variant = _VARIANTS[random[18]]
+    return f"{time_part[:8]}-{time_part[8:]}-7{random[:3]}-{variant}{random[3:6]}-{random[6:18]}"
 
 
 def default_name(job_id: str) -> str:

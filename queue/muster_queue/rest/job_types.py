@@ -118,6 +118,10 @@ class RetryPolicy(RequestStruct, frozen=True, kw_only=True):
     backoff_seconds: Annotated[int, Meta(ge=0, le=3600)] = 10
 
 
+_ONE_MEMBER: Final = Gang()
+_USUAL_RETRIES: Final = RetryPolicy()
+
+
 class JobSpecification(RequestStruct, frozen=True, kw_only=True):
     """What is to run, and how."""
 
@@ -131,8 +135,8 @@ class JobSpecification(RequestStruct, frozen=True, kw_only=True):
     queue: QueueName = "default"
     cluster: ClusterName = ""
     strategy: Strategy | None = None
-    gang: Gang = Gang()
-    retry_policy: RetryPolicy = RetryPolicy()
+    gang: Gang = _ONE_MEMBER
+    retry_policy: RetryPolicy = _USUAL_RETRIES
     timeout_seconds: Seconds | None = None
     queue_timeout_seconds: Seconds | None = None
     ttl_seconds_after_finished: Annotated[int, Meta(ge=0, le=LONGEST_SECONDS)] | None = None
@@ -151,7 +155,7 @@ class JobRequest(JobSpecification, frozen=True, kw_only=True):
 
 def to_spec(request: JobSpecification) -> AIJobSpec:
     """The same job in the words of the custom resource."""
-    gang, retry, resources = request.gang, request.retry_policy, request.resources
+    resources = request.resources
     return AIJobSpec(
         job_type=request.job_type,
         priority=request.priority,
@@ -163,18 +167,30 @@ def to_spec(request: JobSpecification) -> AIJobSpec:
         queue=request.queue,
         cluster=request.cluster,
         strategy=request.strategy,
-        gang=JobGang(enabled=gang.enabled, min_members=gang.min_members, members=gang.members, topology=gang.topology),
-        retry_policy=JobRetryPolicy(
-            max_retries=retry.max_retries,
-            backoff_multiplier=retry.backoff_multiplier,
-            backoff_seconds=retry.backoff_seconds,
-        ),
+        gang=_NO_GANG if request.gang is _ONE_MEMBER else _to_gang(request.gang),
+        retry_policy=_RETRIES if request.retry_policy is _USUAL_RETRIES else _to_retries(request.retry_policy),
         timeout_seconds=request.timeout_seconds,
         queue_timeout_seconds=request.queue_timeout_seconds,
         ttl_seconds_after_finished=request.ttl_seconds_after_finished,
         config=request.config,
         execution=request.execution,
         suspend=request.suspend,
+    )
+
+
+_NO_GANG: Final = JobGang()
+_RETRIES: Final = JobRetryPolicy()
+
+
+def _to_gang(gang: Gang) -> JobGang:
+    return JobGang(enabled=gang.enabled, min_members=gang.min_members, members=gang.members, topology=gang.topology)
+
+
+def _to_retries(retry: RetryPolicy) -> JobRetryPolicy:
+    return JobRetryPolicy(
+        max_retries=retry.max_retries,
+        backoff_multiplier=retry.backoff_multiplier,
+        backoff_seconds=retry.backoff_seconds,
     )
 
 

@@ -168,9 +168,8 @@ def _has_body(scope: Scope) -> bool:
     )
 
 
-def check_depth(body: bytes | msgspec.Raw) -> None:
+def check_depth(data: bytes) -> None:
     """Refuses JSON of more levels than anybody needs, before anything is built of it."""
-    data = bytes(body)
     # As many brackets as levels are needed at least: for nearly all bodies counting them is all there is to do.
     if data.count(b"{") + data.count(b"[") <= DEEPEST_JSON:
         return

@@ -57,7 +57,7 @@ class Submitter:
         self, jobs: Sequence[Submission], actor: str, key: IdempotencyKey | None
     ) -> Sequence[Outcome]:
         """One request, so one commit; without a key each job stands for itself."""
-        for namespace, count in Counter(job.namespace for job in jobs).items():
+        for namespace, count in Counter([job.namespace for job in jobs]).items():
             if not self._limits.admit_at_once(namespace, count):
                 await self._limits.admit(namespace, count)
         new = tuple(self._new(job, actor) for job in jobs)
@@ -90,16 +90,17 @@ class Submitter:
 
     def _outcomes(self, jobs: Sequence[Submission], new: Sequence[NewJob], receipt: Receipt) -> list[Outcome]:
         """In the order of the jobs; the receipt leaves out those that were refused."""
-        stored = iter(receipt.jobs)
-        outcomes: list[Outcome] = []
-        for job, asked in zip(jobs, new, strict=True):
-            refusal = receipt.refused.get(asked.id)
-            if refusal is not None or receipt.committed_at is None:
-                outcomes.append(service_error(refusal) if refusal else StorageAway(_LOST))
-                continue
-            self._counts.note(job.namespace, 1)
-            outcomes.append(Submitted(job=submitted_record(next(stored), job.spec, receipt.committed_at)))
-        return outcomes
+        for namespace, count in Counter([job.namespace for job in receipt.jobs]).items():
+            self._counts.note(namespace, count)
+        stored, committed_at, refused = iter(receipt.jobs), receipt.committed_at, receipt.refused
+        if committed_at is None:
+            return [StorageAway(_LOST)] * len(jobs)
+        return [
+            service_error(refused[asked.id])
+            if refused and asked.id in refused
+            else Submitted(job=submitted_record(next(stored), job.spec, committed_at))
+            for job, asked in zip(jobs, new, strict=True)
+        ]
 
 
 def _request_key(key: IdempotencyKey | None, actor: str) -> RequestKey | None:

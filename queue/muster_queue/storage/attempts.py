@@ -104,9 +104,11 @@ class Attempts:
 
     async def acknowledge(self, successes: Sequence[Change], actor: str) -> Outcome:
         """Ends attempts that went well; each change names its attempt and holder, and may carry a result."""
-        return await self._end(
-            [replace(change, target=JobPhase.SUCCEEDED) for change in successes], actor, "acknowledge"
-        )
+        ends = [
+            change if change.target is JobPhase.SUCCEEDED else replace(change, target=JobPhase.SUCCEEDED)
+            for change in successes
+        ]
+        return await self._end(ends, actor, "acknowledge")
 
     async def fail(self, failures: Sequence[Change], actor: str) -> Outcome:
         """Ends attempts that went wrong; the caller has decided what the job becomes: Retrying, DeadLetter, Failed."""

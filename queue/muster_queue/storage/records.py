@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from enum import IntFlag
+from functools import cache
 from typing import Any, Final
 from uuid import UUID
 
@@ -147,38 +148,70 @@ class Change(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     is_mirror: bool = False
     """Says what the job's AIJob says already: nothing that has to be carried to it."""
 
-    def as_row(self) -> dict[str, Any]:
-        """What the statement reads; the table of transitions says which phases it may come from."""
+    def as_row(self) -> ChangeRow:
+        """What the statement reads."""
         target = self.target
-        sources = tuple(JobPhase) if target is None else sources_of(target)
-        if target in STARTED:
-            # An attempt begins with its claim and with nothing else.
-            sources = tuple(STARTED.intersection(sources))
-        if self.is_gone and target not in ENDED:
-            # What is not over may still be handed out: only a job that has ended, or ends with this, can be gone.
-            sources = tuple(ENDED) if target is None else ()
-        return {
-            "id": self.job_id,
-            "version": self.version,
-            "attempt": self.attempt,
-            "holder": self.holder,
-            "is_expiry": self.is_expiry,
-            "sources": sources,
-            "target": target,
-            "shelf": None if target is None else SHELVES[target],
-            "reason": self.reason,
-            "message": self.message,
-            "retries": self.retries,
-            "priority": self.priority,
-            "wake_seconds": self.wake_seconds,
-            "object_uid": self.object_uid,
-            "failure": self.failure,
-            "exit_code": self.exit_code,
-            "result": self.result,
-            "is_end": target in ENDED,
-            "is_gone": self.is_gone,
-            "is_mirror": self.is_mirror,
-        }
+        return ChangeRow(
+            id=self.job_id,
+            version=self.version,
+            attempt=self.attempt,
+            holder=self.holder,
+            is_expiry=self.is_expiry,
+            sources=_sources(target, is_gone=self.is_gone),
+            target=target,
+            shelf=None if target is None else SHELVES[target],
+            reason=self.reason,
+            message=self.message,
+            retries=self.retries,
+            priority=self.priority,
+            wake_seconds=self.wake_seconds,
+            object_uid=self.object_uid,
+            failure=self.failure,
+            exit_code=self.exit_code,
+            result=self.result,
+            is_end=target in ENDED,
+            is_gone=self.is_gone,
+            is_mirror=self.is_mirror,
+        )
+
+
+class ChangeRow(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    """A change as its statement reads it; what is left out is null, or false, there too."""
+
+    id: UUID
+    sources: tuple[JobPhase, ...]
+    result: msgspec.Raw
+    version: int | None = None
+    attempt: int | None = None
+    holder: str | None = None
+    target: JobPhase | None = None
+    shelf: int | None = None
+    reason: str | None = None
+    message: str | None = None
+    retries: int | None = None
+    priority: int | None = None
+    wake_seconds: float | None = None
+    object_uid: str | None = None
+    failure: str | None = None
+    exit_code: int | None = None
+    is_expiry: bool = False
+    is_end: bool = False
+    is_gone: bool = False
+    is_mirror: bool = False
+
+
+@cache
+def _sources(target: JobPhase | None, *, is_gone: bool) -> tuple[JobPhase, ...]:
+    """The phases that a change may find its job in, by the table of transitions."""
+    if is_gone and target not in ENDED:
+        # What is not over may still be handed out: only a job that has ended, or ends with this, can be gone.
+        return tuple(ENDED) if target is None else ()
+    if target is None:
+        return tuple(JobPhase)
+    if target in STARTED:
+        # An attempt begins with its claim and with nothing else.
+        return tuple(STARTED.intersection(sources_of(target)))
+    return sources_of(target)
 
 
 class Actor(msgspec.Struct, frozen=True, kw_only=True):
@@ -200,7 +233,7 @@ class Moved(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     outbox_id: int | None = None
 
 
-class Candidate(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+class Candidate(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """A job that the index offers."""
 
     id: UUID

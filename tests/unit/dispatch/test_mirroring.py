@@ -118,7 +118,7 @@ class World:
 
     def _shift(self, shift: Shift) -> None:
         change = Change(job_id=ID, target=shift.target, is_gone=shift.is_gone)
-        assert self.row.phase in change.as_row()["sources"], (self.row.phase, shift)
+        assert self.row.phase in change.as_row().sources, (self.row.phase, shift)
         assert not self.row.is_gone
         self._change(
             phase=shift.target or self.row.phase,

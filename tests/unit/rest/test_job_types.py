@@ -102,15 +102,19 @@ TEXTS = st.one_of(st.just("ok"), st.text("aA-.\n é0", max_size=4))
 @settings(deadline=None)
 @given(
     spec=st.fixed_dictionaries(
-        {"job_type": st.just("training"), "image": st.just("i")},
+        {"job_type": st.just("training"), "image": st.sampled_from(["i", "i", "", "a b"])},
         optional={
+            "execution": st.sampled_from(["pod", "pool"]),
+            "config": st.sampled_from([{}, {"a": "x" * 65_536}]),
             "priority": NUMBERS,
             "queue": TEXTS,
             "cluster": TEXTS,
             "name": st.one_of(st.text("aA-.\n0", min_size=1, max_size=3), st.just("a" * 51)),
             "timeout_seconds": NUMBERS,
             "retry_policy": st.fixed_dictionaries({}, optional={"max_retries": st.integers(-1, 101)}),
-            "gang": st.fixed_dictionaries({"min_members": st.integers(0, 3), "members": st.integers(0, 3)}),
+            "gang": st.fixed_dictionaries(
+                {}, optional={"enabled": st.booleans(), "min_members": st.integers(0, 3), "members": st.integers(0, 3)}
+            ),
             "resources": st.fixed_dictionaries(
                 {
                     "requests": st.dictionaries(

@@ -59,8 +59,8 @@ def test_whatever_has_not_ended_can_be_cancelled() -> None:
 
 def test_only_a_claim_begins_an_attempt() -> None:
     job_id = JobIds().make()
-    assert Change(job_id=job_id, target=JobPhase.RUNNING).as_row()["sources"] == (JobPhase.SCHEDULED,)
-    assert Change(job_id=job_id, target=JobPhase.SCHEDULED).as_row()["sources"] == ()
+    assert Change(job_id=job_id, target=JobPhase.RUNNING).as_row().sources == (JobPhase.SCHEDULED,)
+    assert Change(job_id=job_id, target=JobPhase.SCHEDULED).as_row().sources == ()
 
 
 @given(st.lists(st.integers(min_value=0, max_value=5), min_size=1, max_size=50))
