@@ -37,16 +37,16 @@ class Client(threading.Thread):
         self._share, self._number = jobs, 0
         self._api, self._kube, self._cluster, self._ledger = api, kube, cluster, ledger
         self._namespace = cluster
-        self._stop = threading.Event()
+        self._end = threading.Event()
         self.progress = 0.0
         """Of the campaign, from 0 to 1: as much of the share is submitted, so that there is always something new."""
 
     def stop(self) -> None:
-        self._stop.set()
+        self._end.set()
 
     def run(self) -> None:
         try:
-            while self._number < self._share and not self._stop.wait(self._pause()):
+            while self._number < self._share and not self._end.wait(self._pause()):
                 self._act()
         except GivenUpError:
             return
@@ -144,7 +144,7 @@ class Client(threading.Thread):
             self._rest()
 
     def _rest(self) -> None:
-        if self._stop.wait(AGAIN_SECONDS):
+        if self._end.wait(AGAIN_SECONDS):
             raise GivenUpError
 
     # -- changing
