@@ -1,8 +1,8 @@
 """Ten thousand jobs that run at once: some in the hands of warm workers, the others as pods on simulated nodes.
 
-A control plane with both stores is started, all jobs are submitted over REST, and none of them ever ends. Measured is how
-long it takes until all of them run and what a job costs; then they go on for a while, and Postgres, REST and Kubernetes
-have to agree that each of them runs, in its first attempt. Workers are processes of `muster-worker pool`.
+A control plane with both stores is started, all jobs are submitted over REST, and none of them ever ends. Measured is
+how long it takes until all of them run and what a job costs; then they go on for a while, and Postgres, REST and
+Kubernetes have to agree that each of them runs, in its first attempt. Workers are processes of `muster-worker pool`.
 """
 
 from __future__ import annotations

@@ -22,9 +22,9 @@ from bones.names import EXIT_CODE
 from bones.pool_workers import Employer, WorkerProcess
 from bones.queue_clients import Client
 from bones.queue_fates import Fates, Workers
-from bones.queue_ledger import Entry, Ledger
+from bones.queue_ledger import Ledger
 from bones.queue_orders import FAILS, IDLE_QUEUE
-from bones.queue_truth import AttemptWatch, Row, Truth, missing_in_the_index, wrong_objects
+from bones.queue_truth import AttemptWatch, Truth, missing_in_the_index, wrong_objects
 from bones.rest_api import JOBS, NoAnswerError, RestApi
 from bones.stage import phase_of
 from bones.telling import tell
@@ -149,7 +149,8 @@ class Campaign:
         found = truth.by_ticket()
         yield from (f"nobody wanted {ticket!r}" for ticket in found.keys() - self.ledger.entries.keys())
         for ticket, entry in self.ledger.entries.items():
-            yield from (f"{ticket}: {text}" for text in _wrong_with(entry, found.get(ticket, []), before_the_idle))
+            wrong = entry.complaints(found.get(ticket, []), before_the_idle=before_the_idle)
+            yield from (f"{ticket}: {text}" for text in wrong)
 
     def _check_replays(self) -> None:
         """Keys are known over everything that has happened."""
@@ -175,18 +176,6 @@ class Campaign:
             f"twice on purpose, {ledger.changes} changes; at rest after {rest:.0f} s more: {dict(truth.phases())}, "
             f"{attempts} attempts, {watch.looks} looks for two at a time"
         )
-
-
-def _wrong_with(entry: Entry, rows: list[Row], before_the_idle: bool) -> Iterator[str]:
-    if len(rows) > 1:
-        yield f"became {len(rows)} jobs: {[row['id'] for row in rows]}"
-    if entry.is_acknowledged and [row["id"] for row in rows] != [entry.job_id]:
-        yield f"was acknowledged as {entry.job_id} and is {[row['id'] for row in rows]}"
-    right = entry.ends(before_the_idle=before_the_idle)
-    for row in rows:
-        if row["phase"] not in right:
-            told = f"{row['reason']}: {row['message']}"
-            yield f"({entry.order.kind}) is {row['phase']} instead of {' or '.join(right)} ({told})"
 
 
 @contextmanager

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from bones.queue_orders import Kind, Order
+from bones.queue_truth import Row
 
 
 @dataclass
@@ -34,6 +35,18 @@ class Entry:
             return ("Cancelled",)
         end = "Queued" if before_the_idle and self.order.kind is Kind.POOL_IDLE else self.order.end
         return (end, "Cancelled") if self.may_be_cancelled else (end,)
+
+    def complaints(self, rows: Sequence[Row], *, before_the_idle: bool) -> Iterator[str]:
+        """About the jobs with its ticket: at most one, exactly one where somebody was told so, ended as ordered."""
+        if len(rows) > 1:
+            yield f"became {len(rows)} jobs: {[row['id'] for row in rows]}"
+        if self.is_acknowledged and [row["id"] for row in rows] != [self.job_id]:
+            yield f"was acknowledged as {self.job_id} and is {[row['id'] for row in rows]}"
+        right = self.ends(before_the_idle=before_the_idle)
+        for row in rows:
+            if row["phase"] not in right:
+                told = f"{row['reason']}: {row['message']}"
+                yield f"({self.order.kind}) is {row['phase']} instead of {' or '.join(right)} ({told})"
 
 
 @dataclass
