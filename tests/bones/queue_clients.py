@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import threading
 from collections.abc import Sequence
@@ -63,7 +64,8 @@ class Client(threading.Thread):
 
     def _act(self) -> None:
         if self._is_behind:
-            self._chance.choices((self._submit, self._submit_bulk), weights=(6, 1))[0]()
+            ways = (self._submit, self._submit_bulk, self._create_object)
+            self._chance.choices(ways, weights=(6, 1, 1))[0]()
         self._chance.choices((self._change, self._delete_object), weights=(9, 1))[0]()
 
     # -- submitting
@@ -122,6 +124,16 @@ class Client(threading.Thread):
             elif kind != UNKNOWN:
                 self._ledger.complain(f"{order.ticket} in a bulk: {item}")
         return left
+
+    def _create_object(self) -> None:
+        """With kubectl: whatever order is next has to be one of pods."""
+        order = self._order()
+        if order.kind.is_of_a_pool:
+            self._send(order, order.ticket)
+            return
+        with contextlib.suppress(KubeError, urllib3.exceptions.HTTPError):
+            self._kube.create(order.manifest(self._namespace, self._cluster))
+            self._ledger.entries[order.ticket].is_an_object = True
 
     def _sent(self, path: str, body: Any, key: str | None) -> Answer | None:
         """Until somebody has said what became of it; None where nobody does and it cannot be sent again."""
@@ -196,7 +208,5 @@ class Client(threading.Thread):
             return
         entry.may_be_cancelled = True
         name = f"job-{entry.job_id.replace('-', '')[:20]}"
-        try:
+        with contextlib.suppress(KubeError, urllib3.exceptions.HTTPError):
             self._kube.delete("aijobs", name, self._namespace)
-        except (KubeError, urllib3.exceptions.HTTPError):
-            return

@@ -18,6 +18,8 @@ class Entry:
     order: Order
     job_id: str = ""
     """Told with 201."""
+    is_an_object: bool = False
+    """It was made with kubectl, and nobody has deleted it."""
     key: str = ""
     """It was submitted with, by itself."""
     is_cancelled: bool = False
@@ -40,6 +42,8 @@ class Entry:
         """About the jobs with its ticket: at most one, exactly one where somebody was told so, ended as ordered."""
         if len(rows) > 1:
             yield f"became {len(rows)} jobs: {[row['id'] for row in rows]}"
+        if self.is_an_object and not rows:
+            yield "was made with kubectl and is no job"
         if self.is_acknowledged and [row["id"] for row in rows] != [self.job_id]:
             yield f"was acknowledged as {self.job_id} and is {[row['id'] for row in rows]}"
         right = self.ends(before_the_idle=before_the_idle)

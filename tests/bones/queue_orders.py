@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from bones.job_stage import GROUP
+from bones.kube import Item
+
 TICKET = "ticket"
 """A label that names one wish: two jobs with the same one are one job too many."""
 FAILS = "FAILS"
@@ -53,6 +56,19 @@ class Order:
         """As it is submitted."""
         common = {"namespace": namespace, "labels": {TICKET: self.ticket}, "priority": self.priority}
         return common | (self._of_a_pool() if self.kind.is_of_a_pool else self._of_pods(cluster))
+
+    def manifest(self, namespace: str, cluster: str) -> Item:
+        """The same job of pods as kubectl users write it."""
+        body = self._of_pods(cluster)
+        gang, retries = body["gang"], body["retry_policy"]
+        spec = {name: body[name] for name in ("image", "cluster", "env", "resources")} | {
+            "jobType": body["job_type"],
+            "priority": self.priority,
+            "gang": {"enabled": True, "minMembers": gang["min_members"]},
+            "retryPolicy": {"maxRetries": retries["max_retries"], "backoffSeconds": retries["backoff_seconds"]},
+        }
+        metadata = {"name": self.ticket, "namespace": namespace, "labels": {TICKET: self.ticket}}
+        return {"apiVersion": GROUP, "kind": "AIJob", "metadata": metadata, "spec": spec}
 
     @property
     def end(self) -> str:

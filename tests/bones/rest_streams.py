@@ -46,7 +46,7 @@ class FollowedStream(threading.Thread):
 
     def changes(self) -> list[Event]:
         """What server-sent events have told."""
-        return [json.loads(line.removeprefix("data: ")) for line in list(self.lines) if line.startswith("data: {\"")]
+        return [json.loads(line.removeprefix("data: ")) for line in list(self.lines) if line.startswith('data: {"')]
 
     def said(self, name: str) -> list[Event]:
         """What a worker has logged under this name."""

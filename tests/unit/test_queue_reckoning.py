@@ -67,6 +67,7 @@ def test_a_wrong_history_is_complained_about(row: Row, attempts: list[Row], even
     ("entry", "rows", "text"),
     [
         (Entry(ORDER, job_id=ID), [], f"was acknowledged as {ID} and is []"),
+        (Entry(ORDER, is_an_object=True), [], "was made with kubectl and is no job"),
         (Entry(ORDER, job_id="0190-b"), [job()], "was acknowledged as 0190-b"),
         (Entry(ORDER), [job(), job(id="0190-b")], "became 2 jobs"),
         (Entry(ORDER, job_id=ID), [job(phase="Running")], "is Running instead of Succeeded"),
