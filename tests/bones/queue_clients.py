@@ -207,6 +207,6 @@ class Client(threading.Thread):
         if entry is None or entry.order.kind.is_of_a_pool:
             return
         entry.may_be_cancelled = True
-        name = f"job-{entry.job_id.replace('-', '')[:20]}"
+        name = entry.order.object_name(entry.job_id)
         with contextlib.suppress(KubeError, urllib3.exceptions.HTTPError):
             self._kube.delete("aijobs", name, self._namespace)

@@ -51,10 +51,13 @@ class Order:
     members: int
     priority: int
     rounds: int
+    is_named: bool = False
+    """By its author, after its ticket."""
 
     def body(self, namespace: str, cluster: str) -> dict[str, Any]:
         """As it is submitted."""
         common = {"namespace": namespace, "labels": {TICKET: self.ticket}, "priority": self.priority}
+        common |= {"name": self.ticket} if self.is_named else {}
         return common | (self._of_a_pool() if self.kind.is_of_a_pool else self._of_pods(cluster))
 
     def manifest(self, namespace: str, cluster: str) -> Item:
@@ -69,6 +72,10 @@ class Order:
         }
         metadata = {"name": self.ticket, "namespace": namespace, "labels": {TICKET: self.ticket}}
         return {"apiVersion": GROUP, "kind": "AIJob", "metadata": metadata, "spec": spec}
+
+    def object_name(self, job_id: str) -> str:
+        """What its AIJob is called."""
+        return self.ticket if self.is_named else f"job-{job_id.replace('-', '')[:20]}"
 
     @property
     def end(self) -> str:
@@ -107,4 +114,5 @@ def some_order(chance: random.Random, ticket: str) -> Order:
         members=chance.choice((1, 1, 2, 3)),
         priority=chance.randrange(0, 101, 10),
         rounds=chance.choice((1, 3, 10, 60)),
+        is_named=chance.random() < 0.4,
     )
