@@ -38,6 +38,7 @@ SETTINGS = {"MUSTER_POOL_LEASE_SECONDS": "5", "MUSTER_DISPATCH_WINDOW": "20"}
 WORKER_ROLE = "muster-worker"
 REPLAYED_IN_THE_END = 20
 LOOK_SECONDS = 1.0
+TOLD_STROKES = 25
 
 
 @contextmanager
@@ -89,6 +90,7 @@ class Campaign:
                         client.progress = (fates.kills.total() + 1) / kills
                     time.sleep(self._chance.uniform(0, 2 * pause))
                     fates.strike()
+                    self._tell_progress(fates, time.monotonic() - begin)
                 hurt = time.monotonic()
                 for client in clients:
                     client.progress = 1.0
@@ -166,6 +168,11 @@ class Campaign:
         assert answer.status == 200, answer.body
         verdict = answer.json()
         assert verdict["intact"] and verdict["checked_rows"] > len(self.ledger.acknowledged()) // 100, verdict
+
+    def _tell_progress(self, fates: Fates, seconds: float) -> None:
+        """For whoever watches a long one."""
+        if fates.strokes % TOLD_STROKES == 0:
+            tell(f"{fates.kills.total()} kills in {seconds:.0f} s, {len(self.ledger.entries)} jobs wanted")
 
     def _tell(self, fates: Fates, watch: AttemptWatch, hurt: float, rest: float) -> None:
         truth = Truth.read(self._database, self._namespace)

@@ -53,9 +53,11 @@ class Fates:
     def __init__(self, cluster: Cluster, faults: Faults, workers: Workers, chance: random.Random) -> None:
         self._cluster, self._faults, self._workers, self._chance = cluster, faults, workers, chance
         self.kills: Counter[str] = Counter()
+        self.strokes = 0
 
     def strike(self) -> None:
         """One stroke, and all is whole again."""
+        self.strokes += 1
         victims = [self._some()]
         if self._chance.random() < TWO_AT_ONCE:
             victims.append(self._some())
