@@ -54,7 +54,7 @@ binaries: setup ## Find or build the Kubernetes binaries (once, about 7 minutes 
 
 .PHONY: demo
 demo: setup ## Show gangs starting whole and an AIJob training on a real control plane, then clean up
-	@$(MAKE) --no-print-directory worker || echo "==> No training worker here: the demo goes on without its last story"
+	@$(MAKE) --no-print-directory worker || echo "==> No training worker here: the demo goes on without its training"
 	@$(BIN)/muster demo
 
 .PHONY: test

@@ -8,9 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from bones.pool_workers import Employer, WorkerProcess
     from bones.postgres import PostgresServer
+    from bones.rest_api import RestApi
 else:
     sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))
     PostgresServer = import_module("bones.postgres").PostgresServer
+    RestApi = import_module("bones.rest_api").RestApi
+    workers = import_module("bones.pool_workers")
+    Employer, WorkerProcess = workers.Employer, workers.WorkerProcess
 
-__all__ = ["PostgresServer"]
+__all__ = ["Employer", "PostgresServer", "RestApi", "WorkerProcess"]

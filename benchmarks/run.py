@@ -25,6 +25,7 @@ FULL = (
     ("admission.py",),
     ("intake.py", "--seconds", "60"),
     ("gangs.py", "--shape", "250x20", "--shape", "1x5000", "--rounds", "3"),
+    ("running.py",),
 )
 
 

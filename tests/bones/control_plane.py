@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -89,10 +90,18 @@ class Faults:
         self._armed: set[str] = set()
         self.log = log
 
-    def kill(self, name: str) -> None:
-        """SIGKILL; it stays dead until started."""
+    def kill(self, name: str, number: signal.Signals = signal.SIGKILL) -> None:
+        """A deadly signal; it stays dead until started."""
         self._touch(name)
-        self._cluster.kill(name, signal.SIGKILL)
+        self._cluster.kill(name, number)
+        self.wait_dead(name)
+
+    def crash(self, name: str) -> None:
+        """SIGKILL to the process and to all that it has started, as when a machine loses its power."""
+        self._touch(name)
+        for process in self._tree(name):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
         self.wait_dead(name)
 
     def stop(self, name: str) -> None:

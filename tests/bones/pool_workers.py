@@ -8,22 +8,35 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from bones.pool_world import PoolWorld, until
 
 
-class WorkerProcess:
-    """`muster-worker pool` in front of a pool world."""
+class Employer(NamedTuple):
+    """Whose jobs a worker does, and by what right."""
 
-    def __init__(self, world: PoolWorld, folder: Path, name: str, *options: str, concurrency: int = 2) -> None:
+    url: str
+    namespace: str
+    token: str
+
+    @classmethod
+    def of(cls, world: PoolWorld) -> Employer:
+        return cls(world.rest.url, "team-a", world.rest.token("ann"))
+
+
+class WorkerProcess:
+    """`muster-worker pool`; its log goes on where another one of its name has left it."""
+
+    def __init__(self, employer: Employer, folder: Path, name: str, *options: str, concurrency: int = 2) -> None:
         self.log = folder / f"{name}.log"
         token = folder / f"{name}.token"
-        token.write_text(world.rest.token("ann"))
-        command = [sys.executable, "-m", "muster_worker", "pool", "--url", world.rest.url, "--namespace", "team-a"]
-        command += ["--name", name, "--concurrency", str(concurrency), "--token-file", str(token), *options]
+        token.write_text(employer.token)
+        command = [sys.executable, "-m", "muster_worker", "pool", "--url", employer.url]
+        command += ["--namespace", employer.namespace, "--token-file", str(token)]
+        command += ["--name", name, "--concurrency", str(concurrency), *options]
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-        with self.log.open("wb") as log:
+        with self.log.open("ab") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=environment)
 
     def events(self, name: str) -> list[dict[str, Any]]:

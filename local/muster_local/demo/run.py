@@ -7,8 +7,10 @@ from rich.console import Console
 from muster_api.names import MANAGED_LABEL
 from muster_local.cluster import Cluster
 from muster_local.demo.gangs import NODES, GangStories
+from muster_local.demo.rest import RestStory
 from muster_local.demo.stage import Stage
 from muster_local.demo.training import GPUS_PER_NODE, PROCESS_NODES, TrainingStory
+from muster_local.stores.finding import missing_stores
 from muster_local.worker import what_training_lacks
 
 
@@ -43,3 +45,9 @@ def _tell(stage: Stage, lacking: str) -> None:
         stage.say("make worker TORCH_INDEX=<address>; then run the demo again. docs/worker.md has the details.")
     else:
         TrainingStory(stage).run()
+    missing = missing_stores()
+    if missing:
+        stage.title("5. A job by REST: left out")
+        stage.say(missing)
+    else:
+        RestStory(stage).run()

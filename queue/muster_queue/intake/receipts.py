@@ -42,14 +42,12 @@ def settle(
     missing = [job for job in request.jobs if job.id in batch.missing and job.id not in present]
     if request.key is None:
         return _settle_without_key(request, batch, missing)
-    taken = [job.name for job in missing if job.id in batch.taken and job.is_named]
-    if taken:
-        return NameTaken(request.jobs[0].namespace, taken)
     if all(job.id not in batch.missing for job in request.jobs):
         return whole_receipt(request, batch)
+    # The key is asked before the names: those of a repeated request are taken, by its own jobs.
     owner = owners.get((request.key.tenant, request.key.key))
     if owner is None:
-        return Again(frozenset(job.id for job in missing))
+        return _settle_without_owner(request, batch, missing)
     if owner.fingerprint != request.key.fingerprint:
         return KeyReused(request.key.key)
     if owner.job_ids == tuple(job.id for job in request.jobs):
@@ -57,8 +55,15 @@ def settle(
     return Receipt(jobs=(), job_ids=owner.job_ids, committed_at=None, is_replay=True)
 
 
+def _settle_without_owner(request: Request, batch: StoredBatch, missing: Sequence[NewJob]) -> Result:
+    taken = [job.name for job in missing if job.id in batch.taken and job.is_named]
+    if taken:
+        return NameTaken(request.jobs[0].namespace, taken)
+    return Again(frozenset(job.id for job in missing))
+
+
 def needs_owner(request: Request, batch: StoredBatch) -> bool:
-    """Whether a request with a key was not stored, for another reason than a name."""
+    """Whether a request with a key was not stored: then somebody may have stored it before."""
     return request.key is not None and any(job.id in batch.missing for job in request.jobs)
 
 

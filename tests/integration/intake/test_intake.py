@@ -45,6 +45,16 @@ async def test_a_key_that_comes_again_later_gets_the_first_answer(intake: Intake
         await intake.submit(make_request(key="k", body="other"))
 
 
+async def test_a_key_that_comes_again_with_a_name_of_its_own_gets_the_first_answer(intake: Intake) -> None:
+    first = await intake.submit(make_request(make_job("resnet"), make_job(), key="k", body="same"))
+    again = await intake.submit(make_request(make_job("resnet"), make_job(), key="k", body="same"))
+    assert again.is_replay and again.job_ids == first.job_ids
+    with pytest.raises(KeyReused):
+        await intake.submit(make_request(make_job("resnet"), key="k", body="other"))
+    with pytest.raises(NameTaken):
+        await intake.submit(make_request(make_job("resnet"), key="another", body="same"))
+
+
 async def test_a_key_with_another_body_at_once_is_refused(intake: Intake) -> None:
     requests = [make_request(key="k", body="one"), make_request(key="k", body="two")]
     results = await asyncio.gather(*map(intake.submit, requests), return_exceptions=True)

@@ -12,7 +12,7 @@ from uuid import UUID
 import msgspec
 import pytest
 
-from bones.pool_workers import WorkerProcess
+from bones.pool_workers import Employer, WorkerProcess
 from bones.pool_world import PoolWorld, pool_job, pool_world, until_async
 from bones.redis_servers import RedisServer
 from muster_api.phases import JobPhase
@@ -33,7 +33,7 @@ async def start(world: PoolWorld, tmp_path: Path) -> AsyncIterator[Start]:
     started: list[WorkerProcess] = []
 
     def make(name: str, *options: str, concurrency: int = 2) -> WorkerProcess:
-        started.append(WorkerProcess(world, tmp_path, name, *options, concurrency=concurrency))
+        started.append(WorkerProcess(Employer.of(world), tmp_path, name, *options, concurrency=concurrency))
         return started[-1]
 
     yield make

@@ -60,6 +60,15 @@ async def test_a_repeated_request_gets_its_first_answer(world: ServiceWorld) -> 
     assert (other.status, other.json()["type"]) == (422, "urn:muster:problem:key-reused")
 
 
+async def test_a_repeated_request_is_not_told_that_its_own_name_is_taken(world: ServiceWorld) -> None:
+    named, headers = {**JOB, "name": "nightly"}, {"Idempotency-Key": "k"}
+    first, again = [await world.ask("POST", JOBS, json=named, headers=headers) for _ in range(2)]
+    assert (first.status, again.status, again.json()) == (201, 201, first.json())
+    bulks = [await world.ask("POST", f"{JOBS}bulk", json=[{**named, "name": "other"}], headers=headers) for _ in "12"]
+    (one,), (other,) = [bulk.json()["items"] for bulk in bulks]
+    assert one["job_id"] == other["job_id"] != first.json()["job_id"]
+
+
 async def test_the_same_request_many_times_at_once_is_one_job(world: ServiceWorld) -> None:
     answers = await asyncio.gather(
         *(world.ask("POST", JOBS, json=JOB, headers={"Idempotency-Key": "k"}) for _ in range(20))

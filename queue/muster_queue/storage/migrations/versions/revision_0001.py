@@ -46,7 +46,7 @@ create table muster.jobs (
     wake_at timestamptz,
     gone_at timestamptz
 ) with (
-    -- Room for one more version of each row: a claim then touches no index. The table gets no larger, since every job is
+    -- Room for one more version of each row: a claim then touches no index. The table gets no larger, as every job is
     -- claimed; without it most claims put their row onto another page, and into three indexes.
     fillfactor = 50,
     autovacuum_vacuum_scale_factor = 0.05,
