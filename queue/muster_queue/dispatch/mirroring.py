@@ -107,7 +107,7 @@ def next_step(row: Reflection, seen: Seen) -> Step | None:
     if job is None:
         return _farewell(row)
     if row.object_uid not in (None, job.metadata.uid):
-        # It was made for this job again by hand: what the row knew is deleted, and what it knows decides.
+        # It was made for this job again: what the row knew is deleted, and what it knows decides.
         return None if seen.is_gone else _farewell(row)
     if row.object_uid is None:
         return Adopt(job.metadata.uid, is_ours=stated_id(job.metadata) is not None)
@@ -155,10 +155,20 @@ def _after_the_end(row: Reflection, seen: Seen) -> Step | None:
     job = seen.job
     if job is None or seen.is_gone:
         return None if row.is_gone else Shift(is_gone=True)
+    if _was_made_again(row, job):
+        return Delete(job.metadata.uid) if job.metadata.deletion_timestamp is None else None
     is_meant = row.phase is JobPhase.CANCELLED and row.object_uid in (None, job.metadata.uid)
     if is_meant and job.status.phase is not JobPhase.CANCELLED and job.metadata.deletion_timestamp is None:
         return Delete(job.metadata.uid)
     return Carried() if row.wishes and job.status.phase is JobPhase.CANCELLED else None
+
+
+def _was_made_again(row: Reflection, job: AIJob) -> bool:
+    """The first one was deleted while the second was on its way: whoever made it did not know that yet.
+
+    Nobody but the leader makes AIJobs that name a job, so this is no user's.
+    """
+    return row.object_uid not in (None, job.metadata.uid) and stated_id(job.metadata) == row.id
 
 
 def _farewell(row: Reflection) -> Step | None:

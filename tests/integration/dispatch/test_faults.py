@@ -16,7 +16,7 @@ import pytest
 from bones.backlog import Backlog
 from bones.control_plane import wait_until
 from bones.job_stage import JobStage
-from bones.kube import KubeError
+from bones.kube import Kube, KubeError
 from bones.names import RUN_SECONDS
 from bones.queue_service import Service
 from bones.stage import phase_of
@@ -146,6 +146,29 @@ def test_what_was_deleted_while_the_controller_was_down_is_cancelled(
     service.start()
     job = backlog.wait(job_id, lambda row: row.gone_at is not None, what="a free name")
     assert (job.phase, job.reason) == (JobPhase.CANCELLED, "Deleted")
+
+
+def test_an_object_that_comes_after_its_job_was_deleted_goes_too(
+    jobs: JobStage, backlog: Backlog, service: Service
+) -> None:
+    """As a request of a former leader does that the API server has kept for long."""
+    (job_id,) = backlog.submit(jobs.manifest("one", 2))
+    first = jobs.wait_phase("one", "Queued")
+    jobs.kube.delete("aijobs", "one", jobs.namespace)
+    backlog.wait(job_id, lambda row: row.gone_at is not None, what="a free name")
+    again = jobs.manifest("one", 2, annotations=first["metadata"]["annotations"])
+    former = Kube(service.cluster.kubeconfig("controller"))
+    try:
+        made = former.create(again)
+    finally:
+        former.close()
+    jobs.kube.wait_for(
+        "aijobs",
+        lambda items: all(job["metadata"]["uid"] != made["metadata"]["uid"] for job in items.values()),
+        namespace=jobs.namespace,
+        what="the end of the second one",
+    )
+    assert backlog.job(job_id).phase is JobPhase.CANCELLED
 
 
 def test_jobs_go_on_while_redis_is_away(jobs: JobStage, backlog: Backlog, service: Service) -> None:

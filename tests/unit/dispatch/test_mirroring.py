@@ -282,6 +282,16 @@ def test_deleting_what_had_ended_only_frees_the_name() -> None:
     assert (end.row.phase, end.row.is_gone) == (JobPhase.SUCCEEDED, True)
 
 
+@pytest.mark.parametrize("phase", sorted(ENDED))
+def test_an_object_that_was_made_once_more_goes(phase: JobPhase) -> None:
+    """While it was on its way the first one was deleted, which ended the job."""
+    row = make_row(phase, object_uid="the-first", is_gone=True)
+    assert next_step(row, Seen(make_job(JobPhase.QUEUED))) == Delete(UID)
+    assert next_step(row, Seen(make_job(JobPhase.QUEUED, deletion="now"))) is None
+    assert next_step(row, Seen(make_job(JobPhase.QUEUED), is_gone=True)) is None
+    assert run(make_row(JobPhase.QUEUED, object_uid="the-first"), Seen(make_job(JobPhase.QUEUED))).row.is_gone
+
+
 def test_deleting_what_runs_cancels_it() -> None:
     row = make_row(JobPhase.RUNNING, attempt=1, holder=f"kubernetes/{UID}/1")
     step = next_step(row, Seen(make_job(JobPhase.RUNNING, attempt=1), is_gone=True))
