@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Final
@@ -100,7 +101,7 @@ class Pools:
         )
         self._dispatchers: dict[QueueKey, Dispatcher] = {}
         self._group: asyncio.TaskGroup | None = None
-        self._waiting = 0
+        self._waiting: Counter[str] = Counter()
         self._is_leaving = False
 
     async def run(self) -> None:
@@ -125,7 +126,7 @@ class Pools:
 
     @property
     def waiting_workers(self) -> int:
-        return self._waiting
+        return self._waiting.total()
 
     def awaken(self, queues: Iterable[tuple[str, str]]) -> None:
         """Jobs of these (namespace, queue) are waiting now: told after they were put into the index, or not."""
@@ -135,7 +136,8 @@ class Pools:
                 dispatcher.awaken()
 
     async def lease(self, pool: PoolName, worker: WorkerIdentity, wanted: LeaseRequest) -> list[LeaseAnswer]:
-        if self._waiting >= self._settings.most_waiting:
+        most, of_namespace = self._settings.most_waiting, self._settings.most_waiting_of_namespace
+        if self._waiting.total() >= most or self._waiting[pool.namespace] >= of_namespace:
             raise service_errors.Overloaded(BUSY_SECONDS, "too many workers are waiting here")
         with _as_service_errors():
             claimed = await self._wait(pool, worker, wanted)
@@ -189,14 +191,14 @@ class Pools:
         loop = asyncio.get_running_loop()
         waiter = Waiter(worker.holder, worker.actor, wanted.most, _types(wanted), loop.create_future())
         dispatcher = self._dispatcher(QueueKey(pool.namespace, pool.queue))
-        self._count(1)
+        self._count(pool.namespace, 1)
         dispatcher.join(waiter)
         timer = loop.call_later(wanted.wait_seconds, dispatcher.line.time_over, waiter)
         try:
             return await waiter.answer
         finally:
             timer.cancel()
-            self._count(-1)
+            self._count(pool.namespace, -1)
 
     def _dispatcher(self, queue: QueueKey) -> Dispatcher:
         if self._group is None:
@@ -218,9 +220,11 @@ class Pools:
             dispatcher.line.send_away()
             self._dispatchers.pop(dispatcher.queue, None)
 
-    def _count(self, by: int) -> None:
-        self._waiting += by
-        self._metrics.waiting.set(self._waiting)
+    def _count(self, namespace: str, by: int) -> None:
+        self._waiting[namespace] += by
+        if not self._waiting[namespace]:
+            del self._waiting[namespace]
+        self._metrics.waiting.set(self._waiting.total())
 
     async def _beat(self, held: list[_HeldBeat]) -> list[bool]:
         seconds = self._settings.lease_seconds

@@ -26,6 +26,8 @@ class PoolSettings(BaseSettings):
     """How often jobs are looked for that somebody took from the index and never claimed."""
     most_waiting: int = Field(default=5_000, ge=1)
     """Workers that wait in one process; more are refused."""
+    most_waiting_of_namespace: int = Field(default=4_000, ge=1)
+    """So that no tenant keeps the workers of all others from waiting."""
     most_acknowledging: int = Field(default=20_000, ge=1)
     """Heartbeats or acknowledgements that are under way; more are refused."""
     idle_seconds: float = Field(default=60.0, gt=0)

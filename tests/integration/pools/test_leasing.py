@@ -322,3 +322,21 @@ async def test_a_job_that_is_released_while_the_index_offers_it_is_not_lost(worl
     await mover.move_one(Change(job_id=job_id, target=JobPhase.QUEUED), actor)
     (lease,) = await world.lease(wait=20)
     assert lease["job_id"] == str(job_id)
+
+
+async def test_no_namespace_keeps_the_workers_of_others_from_waiting(
+    tmp_path: Path, app_url: str, redis: RedisServer
+) -> None:
+    async with pool_world(tmp_path, app_url, redis, most_waiting=3, most_waiting_of_namespace=2) as world:
+        token = world.rest.token("ann")
+
+        async def wait_in(namespace: str, seconds: float) -> int:
+            body = {"worker": "w", "wait_seconds": seconds}
+            path = f"/api/v1/pools/{namespace}/default/lease"
+            return (await world.rest.ask("POST", path, token=token, json=body)).status
+
+        waiting = [asyncio.create_task(wait_in("team-a", 30.0)) for _ in range(2)]
+        await until(lambda: world.pools.waiting_workers == 2)
+        assert (await wait_in("team-a", 0.0), await wait_in("team-b", 0.0)) == (429, 200)
+        world.pools.send_away()
+        assert await asyncio.gather(*waiting) == [200, 200]
