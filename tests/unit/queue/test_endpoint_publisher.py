@@ -68,7 +68,8 @@ class Scene:
         self.published = Published()
         self.leads = True
         self.recorder = EventRecorder(self.store, "tests", clock=self.clock)
-        self.metrics = Metrics(CollectorRegistry())
+        self.registry = CollectorRegistry()
+        self.metrics = Metrics(self.registry)
         self.publisher = EndpointPublisher(
             self.world,
             self.published,
@@ -238,6 +239,7 @@ async def test_what_is_refused_for_good_is_not_tried_again_until_something_else_
     scene.store.before_write = refuse
     scene.see(0, 1, 2)
     assert await scene.pass_time(600) == ["create"]
+    assert scene.registry.get_sample_value("muster_object_errors_total") == 1
     scene.store.before_write = lambda: None
     scene.see(1, ip="10.9.9.9")
     assert await scene.pass_time(5) == ["create"]
