@@ -190,9 +190,8 @@ def test_a_service_with_a_selector_is_left_to_kubernetes(jobs: JobStage) -> None
     )
     assert endpoints_of(slices) == {}
     jobs.kube.patch("services", "train", {"spec": {"selector": None}}, jobs.namespace)
-    # What Kubernetes had written by itself stays behind, and says what ours does.
-    both = wait_published(jobs, "train").values()
-    own, other = sorted(both, key=lambda slice_: str(slice_["metadata"]["labels"][MANAGER] != OURS))
+    own = wait_published(jobs, "train")["train-ipv4-0"]
+    (other,) = slices.values()
     assert said_by(own) == said_by(other)
     jobs.kube.patch("services", "train", {"spec": {"selector": {f"{P}job": "train"}}}, jobs.namespace)
     wait_slices(jobs, "train", lambda items: not endpoints_of(items), "no addresses of ours beside Kubernetes' own")
