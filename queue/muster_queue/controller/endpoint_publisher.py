@@ -174,6 +174,10 @@ class EndpointPublisher:
             self._again_at(key, now + PATIENCE)
             return None
         group = self._world.groups.get(key)
+        due = self._due(key)
+        if group is not None and now < due and _is_surely_partial(group):
+            self._again_at(key, due)
+            return None
         actual = self._published.slices(key)
         goal = self._goal(group, actual)
         wanted = tuple(changes(goal.slices, actual))
@@ -189,6 +193,11 @@ class EndpointPublisher:
             self._again_at(key, moment)
             return None
         return Errand(key, goal, wanted)
+
+    def _due(self, key: GroupKey) -> float:
+        """When a difference that can wait is written."""
+        progress = self._progress.get(key)
+        return 0.0 if progress is None or progress.since is None else progress.since + PATIENCE
 
     def _moment(self, progress: Progress, goal: Goal, now: float) -> float:
         """When to write: at once for the first time that a gang is whole and where nobody is left, else soon."""
@@ -274,6 +283,12 @@ class EndpointPublisher:
         self._metrics.object_errors.inc()
         if job is not None:
             self._reporter.warn_job(job, reason, text)
+
+
+def _is_surely_partial(group: Group) -> bool:
+    """Whether some of its members lack an address, and not all: told without a look at each slice of a large gang."""
+    reachable = sum(1 for member in group.members.values() if member.reachable_at)
+    return 0 < reachable < len(group.plan)
 
 
 def _address(member: Member, ordinal: int) -> MemberAddress:
