@@ -97,6 +97,14 @@ QUEUED_ANNOTATION: Final = f"{PREFIX}queued"
 SIMULATE_PREFIX: Final = f"{PREFIX}simulate-"
 """Annotations that a simulated node plays: from an AIJob they are handed on to its pods."""
 
+SERVICE_NAME_LABEL: Final = "kubernetes.io/service-name"
+"""On an EndpointSlice: whose addresses it has."""
+
+SLICE_MANAGER_LABEL: Final = "endpointslice.kubernetes.io/managed-by"
+SLICE_MANAGER: Final = "muster-controller"
+HEADLESS_LABEL: Final = "service.kubernetes.io/headless"
+"""On an EndpointSlice of a Service without an address of its own: kube-proxy does not watch it."""
+
 MIRROR_ANNOTATION: Final = "kubernetes.io/config.mirror"
 
 

@@ -176,6 +176,7 @@ class PodStatus(KubernetesStruct, frozen=True, kw_only=True):
     container_statuses: tuple[ContainerStatus, ...] = ()
     conditions: tuple[Condition, ...] = ()
     nominated_node_name: str = ""
+    pod_ip: str = msgspec.field(default="", name="podIP")
 
 
 class Pod(KubernetesStruct, frozen=True, kw_only=True):
@@ -236,3 +237,40 @@ class Namespace(KubernetesStruct, frozen=True, kw_only=True):
 class Secret(KubernetesStruct, frozen=True, kw_only=True):
     metadata: ObjectMeta = ObjectMeta()
     data: dict[str, str] = {}
+
+
+class ServiceSpec(KubernetesStruct, frozen=True, kw_only=True):
+    selector: dict[str, str] = {}
+
+
+class Service(KubernetesStruct, frozen=True, kw_only=True):
+    metadata: ObjectMeta = ObjectMeta()
+    spec: ServiceSpec = ServiceSpec()
+
+
+class EndpointConditions(KubernetesStruct, frozen=True, kw_only=True):
+    ready: bool | None = None
+
+
+class TargetReference(KubernetesStruct, frozen=True, kw_only=True):
+    kind: str = ""
+    namespace: str = ""
+    name: str = ""
+    uid: str = ""
+
+
+class Endpoint(KubernetesStruct, frozen=True, kw_only=True):
+    addresses: tuple[str, ...]
+    conditions: EndpointConditions = EndpointConditions()
+    hostname: str = ""
+    node_name: str = ""
+    target_ref: TargetReference | None = None
+
+
+class EndpointSlice(KubernetesStruct, frozen=True, kw_only=True):
+    """Go writes a list that is empty as null."""
+
+    metadata: ObjectMeta = ObjectMeta()
+    address_type: str = ""
+    endpoints: tuple[Endpoint, ...] | None = None
+    ports: tuple[dict[str, Any], ...] | None = None

@@ -149,6 +149,8 @@ class Campaign:
         found += [f"{name} is lost" for name in self.made.keys() - self.deleted - jobs.keys()]
         found += [f"Gang {name} is left over" for name in gangs if name.removeprefix("aijob-") not in jobs]
         found += [f"Service {name} is left over" for name in services if name not in jobs]
+        slices = kube.items("endpointslices", namespace)
+        found += [f"EndpointSlice {name} is left over" for name in slices if name.rsplit("-", 2)[0] not in jobs]
         for name, job in jobs.items():
             own = [pod for pod in pods.values() if pod["metadata"]["labels"].get(JOB) == name]
             wrong = [*self._wrong_phase(name, job), *_wrong_with(job, gangs.get(f"aijob-{name}"), own, self.made[name])]

@@ -28,6 +28,8 @@ _PREFIXES = {
     "serviceaccounts": ("api/v1", True),
     "services": ("api/v1", True),
     "events": ("api/v1", True),
+    "endpoints": ("api/v1", True),
+    "endpointslices": ("apis/discovery.k8s.io/v1", True),
     "jobs": ("apis/batch/v1", True),
     "deployments": ("apis/apps/v1", True),
     "leases": ("apis/coordination.k8s.io/v1", True),
@@ -52,6 +54,7 @@ PLURALS = {
     "PriorityClass": "priorityclasses",
     "PodDisruptionBudget": "poddisruptionbudgets",
     "Service": "services",
+    "EndpointSlice": "endpointslices",
 }
 STRATEGIC = "application/strategic-merge-patch+json"
 MERGE = "application/merge-patch+json"

@@ -13,8 +13,8 @@ from prometheus_client import CollectorRegistry
 
 from muster_api.gangs import Gang, PlacementTerm
 from muster_api.jobs import AIJob, AIJobQueue, ComputeCluster
-from muster_api.names import RELEASE_KEY_OBJECT
-from muster_api.objects import Namespace, Node, Pod, Secret
+from muster_api.names import JOB_LABEL, RELEASE_KEY_OBJECT, SLICE_MANAGER, SLICE_MANAGER_LABEL
+from muster_api.objects import EndpointSlice, Namespace, Node, Pod, Secret, Service
 from muster_kube.clock import Clock, SystemClock
 from muster_kube.events import EventRecorder
 from muster_kube.lease import LeaderElector, LeaseSettings
@@ -26,18 +26,21 @@ from muster_kube.resources import (
     AIJOB_QUEUES,
     AIJOBS,
     COMPUTE_CLUSTERS,
+    ENDPOINT_SLICES,
     GANGS,
     NAMESPACES,
     NODES,
     PLACEMENT_TERMS,
     PODS,
     SECRETS,
+    SERVICES,
 )
 from muster_kube.serve import HttpServer
 from muster_kube.session import ApiSession
 from muster_kube.supervision import Supervisor
 from muster_kube.writer import Writer
 from muster_queue.controller.census import census_of
+from muster_queue.controller.endpoint_publisher import EndpointPublisher
 from muster_queue.controller.gang_writer import GangWriter, LostFenceError
 from muster_queue.controller.job_performing import JobHands, JobPerformer
 from muster_queue.controller.job_writer import JobWriter
@@ -45,9 +48,11 @@ from muster_queue.controller.loop import Leader, Rules
 from muster_queue.controller.metrics import GangCollector, Metrics
 from muster_queue.controller.performing import Hands
 from muster_queue.controller.pod_maker import PodMaker
+from muster_queue.controller.published import Published
 from muster_queue.controller.release_key import ReleaseKey
 from muster_queue.controller.reporting import Reporter
 from muster_queue.controller.settings import ControllerSettings
+from muster_queue.controller.slice_writer import SliceWriter
 from muster_queue.controller.takeover import take_over
 from muster_queue.controller.ticket_writer import TicketWriter
 from muster_queue.controller.world import World
@@ -59,6 +64,7 @@ from muster_queue.jobs.templates import priority_of
 log = structlog.get_logger(__name__)
 
 LEASE_NAME: Final = "muster-controller"
+OWN_SLICES: Final = f"{SLICE_MANAGER_LABEL}={SLICE_MANAGER}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +80,8 @@ class Reflectors:
     jobs: Reflector[AIJob]
     queues: Reflector[AIJobQueue]
     clusters: Reflector[ComputeCluster]
+    services: Reflector[Service]
+    slices: Reflector[EndpointSlice]
 
     @classmethod
     def make(cls, session: ApiSession, namespace: str) -> Reflectors:
@@ -88,14 +96,16 @@ class Reflectors:
             jobs=Reflector(session, AIJOBS, AIJob),
             queues=Reflector(session, AIJOB_QUEUES, AIJobQueue),
             clusters=Reflector(session, COMPUTE_CLUSTERS, ComputeCluster),
+            services=Reflector(session, SERVICES.selecting(labels=JOB_LABEL), Service),
+            slices=Reflector(session, ENDPOINT_SLICES.selecting(labels=OWN_SLICES), EndpointSlice),
         )
 
     def all(self) -> list[Reflector[Any]]:
         parts: list[Reflector[Any]] = [self.keys, self.namespaces, self.nodes, self.terms, self.queues, self.clusters]
-        return [*parts, self.jobs, self.gangs, self.pods]
+        return [*parts, self.services, self.slices, self.jobs, self.gangs, self.pods]
 
-    def feed(self, world: World, key: ReleaseKey) -> None:
-        """Everything they hear goes into the world."""
+    def feed(self, world: World, key: ReleaseKey, published: Published) -> None:
+        """Everything they hear goes into the world, but what is published about it."""
         self.keys.subscribe(key.see, lambda _, new: key.see(new))
         self.namespaces.subscribe(world.see_namespace, lambda _, new: world.see_namespace(new), world.lose_namespace)
         self.nodes.subscribe(world.see_node, lambda _, new: world.see_node(new), world.lose_node)
@@ -105,6 +115,9 @@ class Reflectors:
         self.jobs.subscribe(world.see_job, lambda _, new: world.see_job(new), world.lose_job)
         self.gangs.subscribe(world.see_gang, lambda _, new: world.see_gang(new), world.lose_gang)
         self.pods.subscribe(world.see_pod, lambda _, new: world.see_pod(new), world.lose_pod)
+        services, slices = self.services, self.slices
+        services.subscribe(published.see_service, lambda _, new: published.see_service(new), published.lose_service)
+        slices.subscribe(published.see_slice, lambda _, new: published.see_slice(new), published.lose_slice)
 
     def unsynced(self) -> list[str]:
         return [f"{reflector.resource} not listed yet" for reflector in self.all() if not reflector.synced.is_set()]
@@ -133,13 +146,15 @@ class Controller:
         self._world = World(settings.gpu_resources)
         self._key = ReleaseKey(self._world)
         self._reflectors = Reflectors.make(session, settings.namespace)
-        self._reflectors.feed(self._world, self._key)
+        self._published = Published()
+        self._reflectors.feed(self._world, self._key, self._published)
         self._metrics = Metrics(registry)
         registry.register(ReflectorCollector(self._reflectors.all()))
         registry.register(GangCollector(lambda: census_of(self._world, clock.now)))
         lease_writer = Writer(lease_session, field_manager="muster-lease")
         self._elector = LeaderElector(lease_writer, self._lease_settings(), clock)
         self._recorder = EventRecorder(Writer(session, concurrency=4), "muster-controller", clock=clock)
+        self._slice_writer = SliceWriter(Writer(session, concurrency=8), self._published)
         writer = Writer(session, concurrency=32)
         gangs, reporter = GangWriter(session, writer, self._is_leader), Reporter(self._recorder)
         makers = JobHands(
@@ -205,7 +220,7 @@ class Controller:
         try:
             fence = await take_over(self._world, self._hands.gangs)
             async with self._dispatching():
-                await Leader(self._hands, rules, fence).run()
+                await Leader(self._hands, rules, fence, [self._publisher().run]).run()
         except* LostFenceError as errors:
             log.warning("stepping down", error=str(errors.exceptions[0]))
         finally:
@@ -222,6 +237,18 @@ class Controller:
             if work is not None:
                 work.cancel()
                 await asyncio.gather(work, return_exceptions=True)
+
+    def _publisher(self) -> EndpointPublisher:
+        hands = self._hands
+        return EndpointPublisher(
+            self._world,
+            self._published,
+            self._slice_writer,
+            self._is_leader,
+            hands.reporter,
+            hands.metrics,
+            self._clock,
+        )
 
     def _is_leader(self) -> bool:
         return self._elector.is_leader
@@ -253,7 +280,7 @@ async def run_controller(supervisor: Supervisor) -> None:
     settings, dispatch = ControllerSettings(), DispatchSettings()
     async with (
         AsyncExitStack() as stack,
-        await ApiSession.connect(connection_limit=64, user_agent="muster-controller") as session,
+        await ApiSession.connect(connection_limit=80, user_agent="muster-controller") as session,
         # On a connection of its own: a renewal that queues behind thousands of tickets would cost the leadership.
         await ApiSession.connect(connection_limit=2, user_agent="muster-controller-lease") as lease_session,
     ):

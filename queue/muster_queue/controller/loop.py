@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import Any, Final
 
 from muster_api.gangs import Fence, PlacementTerm
 from muster_kube.failpoints import hit
@@ -32,6 +32,9 @@ from muster_queue.controller.wishing import wishes_of_group, wishes_of_single
 from muster_queue.controller.workers import Workers
 
 TALLY_INTERVAL: Final = 1.0
+
+Beside = Callable[[], Coroutine[Any, Any, None]]
+"""What else is done as long as somebody leads, and decides nothing about gangs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +69,10 @@ class Proposal:
 class Leader:
     """One term in office; everything that it remembers ends with it."""
 
-    def __init__(self, hands: Hands, rules: Rules, fence: PlacementTerm) -> None:
+    def __init__(self, hands: Hands, rules: Rules, fence: PlacementTerm, beside: Sequence[Beside] = ()) -> None:
         self._hands = hands
         self._rules = rules
+        self._beside = beside
         self._fence = fence
         self._attention = Attention(hands.world, hands.clock)
         self._looker = Looker(hands.world, hands.clock, rules.patience, fence.spec.term)
@@ -88,6 +92,8 @@ class Leader:
         async with asyncio.TaskGroup() as tasks:
             self._workers.work_in(tasks)
             tasks.create_task(self._tally())
+            for other in self._beside:
+                tasks.create_task(other())
             while True:
                 await self._attention.wait()
                 looks = self.snapshot()

@@ -75,6 +75,7 @@ class Member(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     stage: Stage
     deleting: bool = False
     node: str = ""
+    address: str = ""
     ticket: Ticket | None = None
     ticket_text: str = ""
     foreign_gate: str = ""
@@ -108,6 +109,11 @@ class Member(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     @property
     def is_terminal(self) -> bool:
         return self.stage is Stage.SUCCEEDED or self.stage is Stage.FAILED
+
+    @property
+    def reachable_at(self) -> str:
+        """Its address, until it has ended."""
+        return "" if self.is_terminal else self.address
 
     @property
     def is_unbound(self) -> bool:
@@ -148,6 +154,7 @@ def read_member(pod: Pod, previous: tuple[Pod, Member] | None = None, read_ticke
         stage=_stage(pod),
         deleting=pod.is_deleting,
         node=spec.node_name,
+        address=pod.status.pod_ip,
         ticket=ticket,
         ticket_text=text,
         foreign_gate=foreign[0] if foreign else "",

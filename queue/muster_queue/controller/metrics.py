@@ -9,6 +9,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from muster_queue.controller.census import Census
+from muster_queue.jobs.endpoints import Deed
 
 STAGES = ("snapshot", "plan", "reserve", "release", "report")
 LEADER_BUCKETS = (0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.2, 1.0)
@@ -41,6 +42,12 @@ class Metrics:
         self.reservations = Counter("muster_reservations", "Plans written to gangs and pods.", registry=registry)
         self.object_errors = Counter(
             "muster_object_errors", "Objects that could not be handled and were left aside.", registry=registry
+        )
+        self.slice_writes = Counter(
+            "muster_endpoint_slice_writes",
+            f"EndpointSlices of jobs written, by deed: {', '.join(Deed)}.",
+            ["deed"],
+            registry=registry,
         )
         self.stale_cycles = Counter(
             "muster_stale_cycles", "Cycles without planning because a cache was too old.", registry=registry

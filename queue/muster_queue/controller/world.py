@@ -55,6 +55,8 @@ class World:
         self.fence: Fence | None = None
         self.fence_version = ""
         self.listeners = Listeners()
+        self.address_changed: Callable[[GroupKey], None] = lambda key: None
+        """Hears whose members may have other addresses now; apart from the listeners, for it decides nothing."""
         self.read_ticket = read_ticket
         self._gpu_resources = gpu_resources
         self._pods: dict[str, tuple[Pod, Member | None]] = {}
@@ -183,6 +185,8 @@ class World:
         if known is not None and not _is_newer(job.metadata.resource_version, known.metadata.resource_version):
             return
         group.job = job
+        if known is None or known.metadata.uid != job.metadata.uid:
+            self.address_changed(key)
         if job.status.phase not in TERMINAL:
             self._learn_template(job)
         else:
@@ -198,6 +202,7 @@ class World:
         self.catalog.forget(job)
         self._hold_job_shape(group.key, "")
         self.listeners.group_changed(group.key)
+        self.address_changed(group.key)
         self._forget_if_idle(group)
 
     def see_queue(self, queue: AIJobQueue) -> None:
@@ -324,6 +329,8 @@ class World:
             is_awaited = before is None and group.is_awaited(member)
             group.see_member(member)
             self._settle_slot(group, member)
+            if is_news and _has_moved(before, member):
+                self.address_changed(key)
             if is_news:
                 self._tell_of_member(group, before, member, is_awaited=is_awaited)
             return
@@ -351,6 +358,8 @@ class World:
             group.lose_member(member.uid)
         else:
             group.members.pop(member.uid, None)
+        if member.reachable_at:
+            self.address_changed(key)
         self._settle_slot(group, member)
         self.listeners.group_changed(key)
         self._forget_if_idle(group)
@@ -368,7 +377,10 @@ class World:
     def _replace_gang(self, group: Group, gang: Gang | None) -> None:
         for placement in group.plan.values():
             self._groups_on.get(placement.node, set()).discard(group.key)
-        took_of_limits = group.gang is not None and group.gang.status.phase not in ENDED_PHASES
+        before = group.gang
+        took_of_limits = before is not None and before.status.phase not in ENDED_PHASES
+        if before is None or gang is None or before.status.epoch != gang.status.epoch:
+            self.address_changed(group.key)
         group.see_gang(gang)
         for placement in group.plan.values():
             self._groups_on.setdefault(placement.node, set()).add(group.key)
@@ -405,7 +417,7 @@ class World:
 
 def _is_only_state(before: Member, member: Member) -> bool:
     """Whether a job's pod has only begun to run, or waits for its image."""
-    return before == msgspec.structs.replace(member, version=before.version, state=before.state)
+    return before == msgspec.structs.replace(member, version=before.version, state=before.state, address=before.address)
 
 
 def _is_only_bound(before: Member, member: Member) -> bool:
@@ -413,7 +425,14 @@ def _is_only_bound(before: Member, member: Member) -> bool:
     if before.stage is not Stage.OPEN or member.stage is not Stage.BOUND:
         return False
     as_before = {"version": before.version, "stage": before.stage, "node": before.node, "refusal": before.refusal}
-    return before == msgspec.structs.replace(member, state=before.state, **as_before)
+    return before == msgspec.structs.replace(member, state=before.state, address=before.address, **as_before)
+
+
+def _has_moved(before: Member | None, member: Member) -> bool:
+    """Whether a pod can be reached elsewhere now, not any more, or for another try of its gang."""
+    if before is None:
+        return bool(member.reachable_at)
+    return before.reachable_at != member.reachable_at or before.ticket != member.ticket
 
 
 def _group_key(gang: Gang) -> GroupKey:

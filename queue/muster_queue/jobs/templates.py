@@ -133,13 +133,13 @@ class PodPress:
 
 
 def service_body(job: AIJob) -> Manifest:
-    """Gives the members of a job names that resolve from before they are ready."""
+    """Gives the members of a job names; without a selector their addresses are published by nobody but us."""
     name = job.metadata.name
     return {
         "apiVersion": "v1",
         "kind": "Service",
         "metadata": {"name": name, "labels": {JOB_LABEL: name}, "ownerReferences": [owner_reference(job)]},
-        "spec": {"clusterIP": "None", "selector": {JOB_LABEL: name}, "publishNotReadyAddresses": True},
+        "spec": {"clusterIP": "None", "publishNotReadyAddresses": True},
     }
 
 
