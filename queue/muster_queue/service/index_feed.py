@@ -25,6 +25,9 @@ log = structlog.get_logger(__name__)
 
 MOST_BATCHES: Final = 1_000
 MOST_SETTLED: Final = 1_000
+PACE_SECONDS: Final = 0.004
+"""From one call of the index to the next: a call costs as much as storing a handful of jobs, and what comes within so
+short a time goes with one."""
 SETTLE_SECONDS: Final = 0.2
 """Outbox rows are deleted together now and then: well before the relay would take them for forgotten."""
 
@@ -76,6 +79,7 @@ class IndexFeed:
             try:
                 await self._tell(batches)
                 pause.reset()
+                await asyncio.sleep(PACE_SECONDS)
             except IndexFailure as error:
                 self.dropped += len(batches)
                 log.warning("index cannot be told of new jobs", commits=len(batches), error=str(error))
