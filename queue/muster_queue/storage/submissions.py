@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 import msgspec
+import structlog
 
 from muster_queue.storage.database import Database
+from muster_queue.storage.errors import Unstorable
 from muster_queue.storage.records import KeyOwner, NewJob, Request, RequestKey, StoredBatch, encode_rows
 from muster_queue.storage.statements import statement
 from muster_queue.storage.transitions import SHELVES
+
+log = structlog.get_logger(__name__)
+
+_NONE: Final[frozenset[UUID]] = frozenset()
 
 
 class _JobRow(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
@@ -55,6 +61,11 @@ class Submissions:
         Ids are given by the caller, so that the same batch can be sent again after `OutcomeUnknown`: a job that the
         first try has stored is missing then, and found by its id. No two of the keys in a batch may be equal.
         """
+        if not is_careful and all(map(_is_plain, requests)):
+            try:
+                return await self._store_plainly(requests)
+            except Unstorable as error:
+                log.info("jobs are stored with care", jobs=len(requests), error=str(error))
         # In the order of the unique indexes, so that two batches that meet wait for each other and never in a ring.
         ordered = sorted(requests, key=_order)
         parameters = {
@@ -66,6 +77,13 @@ class Submissions:
         return StoredBatch(
             committed_at=committed_at, outbox_id=outbox_id, missing=frozenset(missing), taken=frozenset(taken)
         )
+
+    async def _store_plainly(self, requests: Sequence[Request]) -> StoredBatch:
+        """Raises Unstorable also where a job is there already, as after a commit of unknown outcome."""
+        rows = [_job_row(job, None) for request in requests for job in request.jobs]
+        parameters = {"jobs": encode_rows(rows)}
+        ((committed_at, outbox_id),) = await self._database.write(statement("submit_plain"), parameters)
+        return StoredBatch(committed_at=committed_at, outbox_id=outbox_id, missing=_NONE, taken=_NONE)
 
     async def owners(self, keys: Sequence[RequestKey]) -> dict[tuple[str, str], KeyOwner]:
         """Which requests these keys belong to, by tenant and key."""
@@ -80,6 +98,10 @@ class Submissions:
         """Forgets keys that are too old to be repeated; returns how many."""
         parameters = {"seconds": older_than_seconds, "most": most}
         return len(await self._database.write(statement("forget_keys"), parameters, is_repeatable=True))
+
+
+def _is_plain(request: Request) -> bool:
+    return request.key is None and not any([job.is_named or job.labels for job in request.jobs])
 
 
 def _order(request: Request) -> tuple[str, str, str, str]:
