@@ -36,6 +36,7 @@ from muster_queue.intake.settings import IntakeSettings
 from muster_queue.pools.pools import Pools
 from muster_queue.pools.settings import PoolSettings
 from muster_queue.rest.application import make_application
+from muster_queue.rest.metrics import RestMetrics
 from muster_queue.rest.service import IdempotencyKey, JobRecord, Submission, Submitted
 from muster_queue.storage.database import Database
 from muster_queue.storage.jobs import Jobs
@@ -123,11 +124,12 @@ async def serve(folder: Path, database_url: str, redis_url: str) -> None:
         session = await stack.enter_async_context(await ApiSession.connect(reviews.write_kubeconfig(folder)))
         identity = IdentitySettings(token_issuers=(issuer_settings(str(keys)),))
         gate = await stack.enter_async_context(open_gatekeeper(identity, session, clock))
-        pools = Pools(database, index, PoolSettings(), clock, CollectorRegistry())
+        registry = CollectorRegistry()
+        pools = Pools(database, index, PoolSettings(), clock, registry)
         feed = Feed(index, pools)
         limits = IntakeSettings(waiting_jobs=100_000)
         intake = Intake(Submissions(database), Jobs(database), limits, on_stored=feed.note)
-        application = make_application(StoredJobs(intake), gate, clock, CollectorRegistry(), pools=pools)
+        application = make_application(StoredJobs(intake), gate, clock, RestMetrics(registry), registry, pools=pools)
         server = HttpServer(application, "127.0.0.1", 0)
         async with asyncio.TaskGroup() as group:
             for work in (pools.run(), feed.run(), intake.run(), server.run()):

@@ -28,6 +28,7 @@ from muster_queue.rest.service import (
     Position,
     QueueAnswer,
     Submission,
+    SubmissionListener,
     Submitted,
     WhyAnswer,
 )
@@ -50,7 +51,10 @@ class MemoryJobs:
         """What the next changes fail with."""
         self.missing: list[str] = []
         self.batches: list[int] = []
+        self.begun = 0
+        """Submissions that came the short way."""
         self._news = asyncio.Condition()
+        self._tasks: set[asyncio.Task[None]] = set()
 
     def unready(self) -> Sequence[str]:
         return self.missing
@@ -60,6 +64,20 @@ class MemoryJobs:
         if isinstance(outcome, ServiceError):
             raise outcome
         return outcome
+
+    def begin(self, job: Submission, actor: str, listener: SubmissionListener) -> bool:
+        async def submit() -> None:
+            try:
+                (outcome,) = await self.submit_many([job], actor, None)
+            except ServiceError as error:
+                outcome = error
+            listener(outcome)
+
+        self.begun += 1
+        task = asyncio.create_task(submit())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return True
 
     async def submit_many(
         self, jobs: Sequence[Submission], actor: str, key: IdempotencyKey | None

@@ -6,7 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +18,11 @@ from bones.memory_jobs import MemoryJobs
 from bones.review_server import ReviewServer, review_server
 from bones.token_maker import TokenMaker, issuer_settings
 from muster_kube.clock import SystemClock
-from muster_kube.serve import HttpServer
 from muster_kube.session import ApiSession
 from muster_queue.identity.gatekeeper import open_gatekeeper
 from muster_queue.identity.settings import IdentitySettings
-from muster_queue.rest.application import make_application
 from muster_queue.rest.pool_service import PoolService
+from muster_queue.rest.serving import make_server
 
 ANN, BOB = "oidc:ann", "oidc:bob"
 VERBS = ("create", "get", "list", "patch", "update", "delete")
@@ -38,6 +37,7 @@ class HttpWorld:
     reviews: ReviewServer
     tokens: TokenMaker
     client: aiohttp.ClientSession
+    own_token: str = field(default="", kw_only=True)
 
     def token(self, user: str = "ann", **claims: Any) -> str:
         return self.tokens.token(now=SystemClock().now().timestamp(), sub=user, **claims)
@@ -46,7 +46,8 @@ class HttpWorld:
         self, method: str, path: str, *, token: str | None = None, headers: dict[str, str] | None = None, **more: Any
     ) -> Answer:
         """As ann, who may do everything, unless another token is given; an empty one sends none."""
-        shown = self.token() if token is None else token
+        self.own_token = self.own_token or self.token()
+        shown = self.own_token if token is None else token
         sent = {"Authorization": f"Bearer {shown}"} if shown else {}
         async with self.client.request(
             method, URL(self.url + path, encoded=True), headers=sent | (headers or {}), **more
@@ -90,7 +91,7 @@ async def rest_world(folder: Path, pools: PoolService | None = None) -> AsyncIte
             open_gatekeeper(settings, session, clock) as gate,
             aiohttp.ClientSession() as client,
         ):
-            server = HttpServer(make_application(jobs, gate, clock, CollectorRegistry(), pools=pools), "127.0.0.1", 0)
+            server = make_server(jobs, gate, clock, CollectorRegistry(), pools=pools)
             serving = asyncio.create_task(server.run())
             await server.started.wait()
             try:

@@ -26,6 +26,8 @@ class ReviewServer:
     """By token, where it is not made for us."""
     rights: set[tuple[str, str, str]] = field(default_factory=set)
     """(user, verb, namespace); the namespace * stands for every one and for all of them."""
+    forbidden: set[tuple[str, str]] = field(default_factory=set)
+    """(user, namespace), whatever the rights say; the namespace * stands for every one."""
     is_away: bool = False
     reviews: list[dict[str, Any]] = field(default_factory=list)
     answers: asyncio.Event = field(default_factory=asyncio.Event)
@@ -36,6 +38,9 @@ class ReviewServer:
 
     def allow(self, user: str, *verbs: str, namespace: str = "*") -> None:
         self.rights |= {(user, verb, namespace) for verb in verbs}
+
+    def forbid(self, user: str, namespace: str = "*") -> None:
+        self.forbidden.add((user, namespace))
 
     def asked(self, kind: str) -> list[dict[str, Any]]:
         return [review for review in self.reviews if review["kind"] == kind]
@@ -59,7 +64,8 @@ class ReviewServer:
         wanted = spec.get("resourceAttributes") or spec["nonResourceAttributes"]
         namespace = wanted.get("namespace", "")
         allowed = {(spec["user"], wanted["verb"], namespace), (spec["user"], wanted["verb"], "*")} & self.rights
-        return {"allowed": bool(allowed)}
+        forbidden = {(spec["user"], namespace), (spec["user"], "*")} & self.forbidden
+        return {"allowed": bool(allowed) and not forbidden}
 
     def write_kubeconfig(self, folder: Path) -> Path:
         path = folder / "reviews.yaml"

@@ -16,14 +16,13 @@ from bones.rest_world import ANN, VERBS, HttpWorld
 from bones.review_server import review_server
 from bones.token_maker import TokenMaker, issuer_settings
 from muster_kube.clock import SystemClock
-from muster_kube.serve import HttpServer
 from muster_kube.session import ApiSession
 from muster_kube.supervision import Supervisor
 from muster_queue.identity.gatekeeper import open_gatekeeper
 from muster_queue.identity.settings import IdentitySettings
 from muster_queue.index.connection import IndexSettings
 from muster_queue.intake.settings import IntakeSettings
-from muster_queue.rest.application import make_application
+from muster_queue.rest.serving import make_server
 from muster_queue.service.opening import open_service
 from muster_queue.service.settings import TenantSettings
 from muster_queue.service.stores import Stores, StoreSettings, open_stores
@@ -85,7 +84,7 @@ async def service_world(
         aiohttp.ClientSession() as client,
     ):
         reviews.allow(ANN, *VERBS)
-        server = HttpServer(make_application(service, gate, clock, registry), "127.0.0.1", 0, grace_seconds=1)
+        server = make_server(service, gate, clock, registry, grace_seconds=1)
         serving = asyncio.create_task(server.run())
         await server.started.wait()
         try:

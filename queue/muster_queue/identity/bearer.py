@@ -53,7 +53,11 @@ def bearer_token(headers: Iterable[tuple[bytes, bytes]]) -> str:
 
 def token_digest(token: str) -> bytes:
     """Under what a token is remembered: the token itself is kept nowhere."""
-    return sha256(token.encode()).digest()
+    return digest_of(token.encode())
+
+
+def digest_of(token: bytes) -> bytes:
+    return sha256(token).digest()
 
 
 def token_head(token: str) -> TokenHead:

@@ -22,6 +22,8 @@ class Gatekeeper:
     def __init__(self, authenticator: Authenticator, authorizer: Authorizer, rings: Sequence[KeyRing] = ()) -> None:
         self.authenticate = authenticator.authenticate
         self.may = authorizer.may
+        self.known = authenticator.known
+        self.is_known = authorizer.is_known
         self._rings = rings
 
     async def load_keys(self) -> None:

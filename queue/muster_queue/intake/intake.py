@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from muster_kube.backoff import Backoff
 from muster_kube.clock import Clock, SystemClock
-from muster_queue.intake.lane import Lane, Waiting
+from muster_queue.intake.lane import Called, Lane, Listener, Pending, Waiting
 from muster_queue.intake.receipts import Again, Receipt, Result, needs_look, needs_owner, settle, whole_receipt
 from muster_queue.intake.settings import IntakeSettings
 from muster_queue.storage.errors import (
@@ -95,11 +95,21 @@ class Intake:
         if self._is_closed:
             raise StorageAway("this process is stopping")
         waiting = Waiting(request)
-        lane = self._bulk if waiting.jobs >= self._settings.bulk_from else self._singles
-        lane.put(waiting)
+        self._lane_of(waiting.jobs).put(waiting)
         if request.key is not None:
             self._by_key[_place(request.key)] = waiting
         return await waiting.outcome()
+
+    def begin(self, request: Request, listener: Listener) -> None:
+        """The same for a request without a key, whose sender is called with the answer; raises Overloaded."""
+        if request.key is not None or not request.jobs:
+            raise ValueError("a request with a key has to be awaited")
+        if self._is_closed:
+            raise StorageAway("this process is stopping")
+        self._lane_of(len(request.jobs)).put(Called(request, listener))
+
+    def _lane_of(self, jobs: int) -> Lane:
+        return self._bulk if jobs >= self._settings.bulk_from else self._singles
 
     async def run(self) -> None:
         """Stores what comes until it is cancelled; what waits then is refused."""
@@ -138,14 +148,14 @@ class Intake:
                 self._release(batch)
                 lane.done(batch, self._clock.monotonic() - begun)
 
-    def _release(self, batch: Sequence[Waiting]) -> None:
+    def _release(self, batch: Sequence[Pending]) -> None:
         for waiting in batch:
             if waiting.request.key is not None:
                 self._by_key.pop(_place(waiting.request.key), None)
-            if not waiting.answer.done():
+            if not waiting.is_answered:
                 waiting.tell(OutcomeUnknown("this process stopped while the request was under way"))
 
-    async def _serve(self, batch: Sequence[Waiting]) -> None:
+    async def _serve(self, batch: Sequence[Pending]) -> None:
         """Answers every request of the batch; one that the database does not take never stops the others."""
         left = list(batch)
         for turn in range(MOST_TRIES):
@@ -168,7 +178,7 @@ class Intake:
                 return
         _refuse(left, StorageAway("no free name was found"))
 
-    async def _split(self, batch: Sequence[Waiting], error: Unstorable) -> None:
+    async def _split(self, batch: Sequence[Pending], error: Unstorable) -> None:
         if len(batch) == 1:
             batch[0].tell(error)
             return
@@ -176,7 +186,7 @@ class Intake:
         await self._serve(batch[:middle])
         await self._serve(batch[middle:])
 
-    async def _store_once(self, batch: Sequence[Waiting], *, is_careful: bool) -> list[Waiting]:
+    async def _store_once(self, batch: Sequence[Pending], *, is_careful: bool) -> list[Pending]:
         """One commit; returns what has to be stored again."""
         requests = [waiting.request for waiting in batch]
         stored = await self._store_surely(requests, is_careful=is_careful)
@@ -204,7 +214,7 @@ class Intake:
                 again.append(waiting)
         return again
 
-    def _answer(self, waiting: Waiting, result: Result) -> bool:
+    def _answer(self, waiting: Pending, result: Result) -> bool:
         match result:
             case Again(jobs=unstored):
                 waiting.request = self._with_new_ids(waiting.request, unstored)
@@ -248,6 +258,6 @@ def _place(key: RequestKey) -> tuple[str, str]:
     return key.tenant, key.key
 
 
-def _refuse(batch: Sequence[Waiting], error: Exception) -> None:
+def _refuse(batch: Sequence[Pending], error: Exception) -> None:
     for waiting in batch:
         waiting.tell(error)

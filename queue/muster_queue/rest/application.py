@@ -28,13 +28,13 @@ def make_application(
     service: JobService,
     gate: Gate,
     clock: Clock,
+    metrics: RestMetrics,
     registry: CollectorRegistry,
     *,
     unready: Callable[[], Sequence[str]] | None = None,
     pools: PoolService | None = None,
 ) -> Door:
     """What uvicorn runs. An operation without a handler is a mistake that shows here and not at its first request."""
-    metrics = RestMetrics(registry)
     handlers = {
         **_handlers(service, StreamSlots(metrics.streams), clock),
         **PoolHandlers(pools or NoPools()).by_name(),

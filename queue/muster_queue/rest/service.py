@@ -5,7 +5,7 @@ Structs whose names end in Answer go out as they are.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from datetime import datetime
 from typing import Annotated, Any, Generic, Protocol, TypeVar
 
@@ -93,6 +93,10 @@ class Submitted(Frozen, frozen=True, kw_only=True):
 
 Outcome = Submitted | ServiceError
 """Of one job among many: those that cannot be taken do not stop the others."""
+
+
+SubmissionListener = Callable[[Outcome], None]
+"""Called once, in the event loop."""
 
 
 class Position(msgspec.Struct, frozen=True, array_like=True):
@@ -225,6 +229,9 @@ class JobService(Protocol):
 
     async def submit(self, job: Submission, actor: str, key: IdempotencyKey | None) -> Submitted:
         """Durable once it returns; a replay gives the job as it was answered first."""
+
+    def begin(self, job: Submission, actor: str, listener: SubmissionListener) -> bool:
+        """The same without a key, for a listener; False, and nothing done, where it would have to wait to be taken."""
 
     async def submit_many(
         self, jobs: Sequence[Submission], actor: str, key: IdempotencyKey | None

@@ -34,9 +34,14 @@ _NO_BRACKETS: Final = bytes(each for each in range(256) if each not in b"[]{}")
 
 async def answer(send: Send, status: int, body: bytes, kind: bytes = JSON_TYPE, headers: Headers = ()) -> None:
     """A whole answer in one piece."""
-    head = [(b"content-type", kind), (b"content-length", str(len(body)).encode()), *_STANDING, *headers]
+    head = [*standing_headers(body, kind), *headers]
     await send({"type": "http.response.start", "status": status, "headers": head})
     await send({"type": "http.response.body", "body": body})
+
+
+def standing_headers(body: bytes, kind: bytes = JSON_TYPE) -> Headers:
+    """What every answer has."""
+    return ((b"content-type", kind), (b"content-length", str(len(body)).encode()), *_STANDING)
 
 
 async def answer_problem(scope: Scope, receive: Receive, send: Send, error: ProblemError) -> None:

@@ -25,6 +25,7 @@ from muster_queue.rest.service import (
     PageRequest,
     QueueAnswer,
     Submission,
+    SubmissionListener,
     Submitted,
     WhyAnswer,
 )
@@ -65,6 +66,9 @@ class QueueService:
 
     async def submit(self, job: Submission, actor: str, key: IdempotencyKey | None) -> Submitted:
         return await self._parts.submitter.submit(job, actor, key)
+
+    def begin(self, job: Submission, actor: str, listener: SubmissionListener) -> bool:
+        return self._parts.submitter.begin(job, actor, listener)
 
     async def submit_many(
         self, jobs: Sequence[Submission], actor: str, key: IdempotencyKey | None

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from typing import Final
 from uuid import UUID
+
+import structlog
 
 from muster_queue.intake.errors import Overloaded as IntakeOverloaded
 from muster_queue.intake.intake import Intake
 from muster_queue.intake.receipts import Receipt
-from muster_queue.rest.service import IdempotencyKey, Outcome, Submission, Submitted
-from muster_queue.rest.service_errors import NameTaken, StorageAway
+from muster_queue.rest.service import IdempotencyKey, Outcome, Submission, SubmissionListener, Submitted
+from muster_queue.rest.service_errors import NameTaken, OutcomeUnknown, StorageAway
 from muster_queue.service.counting import QueueCounts
 from muster_queue.service.errors import in_words_of_the_api, service_error
 from muster_queue.service.limits import TenantLimits
@@ -20,6 +23,8 @@ from muster_queue.storage import errors as storage
 from muster_queue.storage.errors import StorageError
 from muster_queue.storage.jobs import Jobs
 from muster_queue.storage.records import NewJob, Request, RequestKey
+
+log = structlog.get_logger(__name__)
 
 PriorityOf = Callable[[str, str], int]
 """What a job gets that names no priority itself, by namespace and queue."""
@@ -52,6 +57,31 @@ class Submitter:
             return await self._replayed(receipt.job_ids[0])
         self._counts.note(job.namespace, 1)
         return Submitted(job=submitted_record(receipt.jobs[0], job.spec, receipt.committed_at))
+
+    def begin(self, job: Submission, actor: str, listener: SubmissionListener) -> bool:
+        """The same for a sender who is called with the outcome; False where something has to be waited for before."""
+        if not self._limits.admit_at_once(job.namespace, 1):
+            return False
+
+        def hear(outcome: Receipt | Exception) -> None:
+            listener(self._outcome(job, outcome))
+
+        try:
+            self._intake.begin(Request(jobs=(self._new(job, actor),)), hear)
+        except (StorageError, IntakeOverloaded) as error:
+            raise service_error(error) from error
+        return True
+
+    def _outcome(self, job: Submission, outcome: Receipt | Exception) -> Outcome:
+        match outcome:
+            case Receipt(committed_at=datetime() as committed_at, jobs=(stored, *_)):
+                self._counts.note(job.namespace, 1)
+                return Submitted(job=submitted_record(stored, job.spec, committed_at))
+            case StorageError():
+                return service_error(outcome)
+            case _:
+                log.error("a submission could not be followed to its end", outcome=repr(outcome))
+                return OutcomeUnknown(_LOST)
 
     async def submit_many(
         self, jobs: Sequence[Submission], actor: str, key: IdempotencyKey | None

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from muster_kube import serve
+from muster_kube import http_protocol
 from muster_kube.serve import HttpServer, Receive, Send, respond
 
 REQUEST = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n"
@@ -20,13 +20,13 @@ async def slow_answer(scope: MutableMapping[str, Any], receive: Receive, send: S
         pass
     if message["type"] == "http.disconnect":
         return
-    await asyncio.sleep(2 * serve.REQUEST_SECONDS)
+    await asyncio.sleep(2 * http_protocol.REQUEST_SECONDS)
     await respond(send, 200, b"done")
 
 
 @pytest.fixture
 async def port(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[int]:
-    monkeypatch.setattr(serve, "REQUEST_SECONDS", 0.2)
+    monkeypatch.setattr(http_protocol, "REQUEST_SECONDS", 0.2)
     server = HttpServer(slow_answer, "127.0.0.1", 0)
     running = asyncio.create_task(server.run())
     await server.started.wait()
