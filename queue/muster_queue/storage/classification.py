@@ -29,7 +29,7 @@ _REPEAT: Final = frozenset(
 )
 _NOT_SUPPORTED: Final = "0A000"
 _STALE_PLAN: Final = "cached plan"
-"""A statement was prepared before the schema changed; the connection prepares it anew."""
+"""A statement was prepared before the schema changed; a new connection prepares it anew."""
 _AWAY: Final = frozenset(
     {
         "57014",  # statement timeout
@@ -44,6 +44,11 @@ _AWAY_CLASSES: Final = frozenset({"53", "58", "55"})  # out of disk, memory or c
 _VALUE_CLASSES: Final = frozenset({"22", "23", "54"})
 
 
+def is_of_old_schema(error: psycopg.Error) -> bool:
+    """Whether the connection has prepared what no longer fits."""
+    return error.sqlstate == _NOT_SUPPORTED and _STALE_PLAN in str(error)
+
+
 def verdict_on(error: psycopg.Error) -> Verdict:
     """Whether the statement has happened, may have, or cannot.
 
@@ -52,7 +57,7 @@ def verdict_on(error: psycopg.Error) -> Verdict:
     state = error.sqlstate
     if state is None or isinstance(error, errors.AdminShutdown | errors.CrashShutdown) or state[:2] == "08":
         return Verdict.UNKNOWN if isinstance(error, psycopg.OperationalError) else Verdict.UNSTORABLE
-    if state in _REPEAT or (state == _NOT_SUPPORTED and _STALE_PLAN in str(error)):
+    if state in _REPEAT or is_of_old_schema(error):
         return Verdict.REPEAT
     if state in _AWAY or state[:2] in _AWAY_CLASSES:
         return Verdict.AWAY

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
-import select
-import socket
 from collections.abc import AsyncIterator, Mapping
 from typing import Any, Final, Self
 
@@ -19,21 +16,19 @@ from psycopg.types.json import set_json_loads
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout, TooManyRequests
 
 from muster_kube.backoff import Backoff
-from muster_queue.storage.classification import Verdict, verdict_on
+from muster_queue.storage.classification import Verdict, is_of_old_schema, verdict_on
 from muster_queue.storage.errors import Contended, OutcomeUnknown, StorageAway, StorageError, Unstorable
+from muster_queue.storage.lending import Lender, Pool, Row, hang_up
 from muster_queue.storage.settings import StorageSettings, connection_string
 
 log = structlog.get_logger(__name__)
 
 Parameters = Mapping[str, Any]
-Row = tuple[Any, ...]
 Record = dict[str, Any]
-Pool = AsyncConnectionPool[AsyncConnection[Row]]
 
 REPEATS: Final = 5
 RECONNECT_SECONDS: Final = 2.0
 """How long the pool itself tries to mend a connection; whoever comes later makes it try again at once."""
-LIVENESS_SECONDS: Final = 1.0
 LONGEST_IDLE_SECONDS: Final = 300.0
 
 SESSION: Final = {
@@ -73,7 +68,7 @@ class Database:
     async def open(self) -> None:
         """Returns at once, also where the server is away: connections come when they can."""
         for pool in (self._pool, self._relaxed):
-            await pool.open(wait=False)
+            await pool.open()
 
     async def close(self) -> None:
         for pool in (self._pool, self._relaxed):
@@ -107,11 +102,11 @@ class Database:
 
     def statistics(self) -> dict[str, int]:
         """What the pool counts: its size, who waits, what was lost."""
-        return dict(self._pool.get_stats())
+        return self._pool.statistics()
 
     async def _repeat(
         self,
-        pool: Pool,
+        pool: Lender,
         statement: bytes,
         parameters: Parameters,
         *,
@@ -132,11 +127,13 @@ class Database:
                 again = verdict is Verdict.REPEAT or (verdict is Verdict.UNKNOWN and is_repeatable)
                 if not again or not left:
                     raise _after_doubt(_as_storage_error(error, is_write), is_in_doubt=is_in_doubt) from error
+                if is_of_old_schema(error):
+                    await pool.renew()
                 log.info("statement is repeated", reason=verdict.name, sqlstate=error.sqlstate)
             await asyncio.sleep(pause.next_delay())
         raise AssertionError("unreachable")
 
-    async def _run(self, pool: Pool, statement: bytes, parameters: Parameters, *, with_names: bool) -> list[Any]:
+    async def _run(self, pool: Lender, statement: bytes, parameters: Parameters, *, with_names: bool) -> list[Any]:
         async with self._connection(pool) as connection:
             cursor = connection.cursor(row_factory=dict_row) if with_names else connection.cursor()
             async with cursor:
@@ -144,29 +141,21 @@ class Database:
                 return await cursor.fetchall()
 
     @contextlib.asynccontextmanager
-    async def _connection(self, pool: Pool) -> AsyncIterator[AsyncConnection[Row]]:
+    async def _connection(self, pool: Lender) -> AsyncIterator[AsyncConnection[Row]]:
         """One connection for a moment; when the server falls silent, it is hung up, and the wait ends with an error."""
-        connection = await self._live_connection(pool)
+        try:
+            connection = await pool.take()
+        except (PoolTimeout, PoolClosed, TooManyRequests) as error:
+            raise StorageAway(f"no connection to the database: {error}") from error
         limit = self._settings.database_hang_up_after
-        watchdog = asyncio.get_running_loop().call_later(limit, _hang_up, connection)
+        watchdog = asyncio.get_running_loop().call_later(limit, hang_up, connection)
         try:
             yield connection
         finally:
             watchdog.cancel()
-            await pool.putconn(connection)
+            await pool.give_back(connection)
 
-    async def _live_connection(self, pool: Pool) -> AsyncConnection[Row]:
-        """Passes over connections that have died while they were idle; the pool's own check would pause at each."""
-        while True:
-            try:
-                connection = await _taken(pool, self._settings.database_acquire_timeout)
-            except (PoolTimeout, PoolClosed, TooManyRequests) as error:
-                raise StorageAway(f"no connection to the database: {error}") from error
-            if await _is_alive(connection):
-                return connection
-            await pool.putconn(connection)
-
-    def _make_pool(self, name: str, connections: int, **session: str) -> Pool:
+    def _make_pool(self, name: str, connections: int, **session: str) -> Lender:
         settings = self._settings
         limits = {"statement_timeout": int(settings.database_statement_timeout * 1000)}
         limits["idle_in_transaction_session_timeout"] = limits["statement_timeout"]
@@ -178,7 +167,7 @@ class Database:
             application_name=name,
             options=options,
         )
-        return AsyncConnectionPool(
+        pool: Pool = AsyncConnectionPool(
             address,
             name=name,
             kwargs={"autocommit": True, "prepare_threshold": 0 if settings.database_prepares else None},
@@ -190,45 +179,11 @@ class Database:
             max_idle=LONGEST_IDLE_SECONDS,
             reconnect_timeout=RECONNECT_SECONDS,
         )
+        return Lender(pool, settings.database_acquire_timeout)
 
 
 async def _configure(connection: AsyncConnection[Row]) -> None:
     set_json_loads(msgspec.Raw, context=connection)
-
-
-async def _taken(pool: Pool, seconds: float) -> AsyncConnection[Row]:
-    """Python 3.11's `wait_for`, which the pool waits with, loses a cancellation that comes with the connection."""
-    task = asyncio.current_task()
-    before = task.cancelling() if task is not None else 0
-    connection = await pool.getconn(seconds)
-    if task is not None and task.cancelling() > before:
-        await pool.putconn(connection)
-        raise asyncio.CancelledError
-    return connection
-
-
-async def _is_alive(connection: AsyncConnection[Row]) -> bool:
-    """Asks the server only where its socket has something to say: an idle one that does was mostly told to go."""
-    poll = select.poll()
-    poll.register(connection.fileno(), select.POLLIN)
-    if not poll.poll(0):
-        return True
-    watchdog = asyncio.get_running_loop().call_later(LIVENESS_SECONDS, _hang_up, connection)
-    try:
-        await connection.execute(b"select 1", prepare=False)
-    except psycopg.Error:
-        await connection.close()
-        return False
-    finally:
-        watchdog.cancel()
-    return True
-
-
-def _hang_up(connection: AsyncConnection[Row]) -> None:
-    """Cancelling would wait for the server's answer to that; a socket that is shut answers at once."""
-    log.warning("database is silent, connection hung up")
-    with contextlib.suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(connection.fileno())) as twin:
-        twin.shutdown(socket.SHUT_RDWR)
 
 
 def _as_storage_error(error: psycopg.Error, is_write: bool) -> StorageError | psycopg.Error:
