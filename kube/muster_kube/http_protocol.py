@@ -142,10 +142,16 @@ class HttpProtocol(_BoundedRequests):
         self._pieces: list[bytes] = []
         self._size = 0
 
+    def on_message_begin(self) -> None:
+        """Leaves the scope to whoever needs one."""
+        self.url, self.headers, self.expect_100_continue = b"", [], False
+        self._in_headers, self._header_bytes = True, 0
+        self._deadline = self.loop.time() + REQUEST_SECONDS
+
     def on_headers_complete(self) -> None:
         handler = self._direct.get(self.url)
         if handler is None or not self._may_be_direct():
-            super().on_headers_complete()
+            self._begin_the_ordinary_way()
             return
         self._in_headers = False
         self._handler, self._pieces, self._size = handler, [], 0
@@ -204,6 +210,13 @@ class HttpProtocol(_BoundedRequests):
     def _go_the_ordinary_way(self) -> None:
         """As if the request had come just now."""
         pieces, self._handler, self._pieces = self._pieces, None, []
-        super().on_headers_complete()
+        self._begin_the_ordinary_way()
         for piece in pieces:
             super().on_body(piece)
+
+    def _begin_the_ordinary_way(self) -> None:
+        url, headers, expects = self.url, self.headers, self.expect_100_continue
+        super().on_message_begin()
+        self.url, self.expect_100_continue = url, expects
+        self.headers += headers
+        super().on_headers_complete()

@@ -162,7 +162,7 @@ def to_spec(request: JobSpecification) -> AIJobSpec:
         image=request.image,
         command=request.command,
         args=request.args,
-        env=tuple(EnvironmentVariable(name=each.name, value=each.value) for each in request.env),
+        env=tuple([EnvironmentVariable(name=each.name, value=each.value) for each in request.env]),
         resources=None if resources is None else JobResources(requests=resources.requests, limits=resources.limits),
         queue=request.queue,
         cluster=request.cluster,

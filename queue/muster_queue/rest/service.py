@@ -30,6 +30,8 @@ class Submission(Frozen, frozen=True, kw_only=True):
     """UUIDv7, made by the api: whoever does not know the outcome can ask for it."""
     namespace: str
     name: str
+    is_named: bool
+    """Whether its author has chosen the name."""
     spec: AIJobSpec
     labels: dict[str, str] = msgspec.field(default_factory=dict)
 

@@ -67,6 +67,7 @@ def to_submission(read: ReadJob, namespace: str) -> Submission:
         job_id=job_id,
         namespace=namespace,
         name=request.name or default_name(job_id),
+        is_named=request.name is not None,
         spec=read.spec,
         labels=request.labels,
     )

@@ -10,7 +10,6 @@ import msgspec
 
 from muster_api.jobs import AIJobSpec, Execution
 from muster_api.phases import JobPhase
-from muster_queue.rest.identifiers import default_name
 from muster_queue.rest.service import JobRecord, Submission
 from muster_queue.rest.service_errors import NotFound
 from muster_queue.storage.records import Job, NewJob
@@ -28,7 +27,7 @@ def new_job(job: Submission, actor: str, priority: int) -> NewJob:
         id=job_id,
         namespace=job.namespace,
         name=job.name,
-        is_named=job.name != default_name(job.job_id),
+        is_named=job.is_named,
         job_type=spec.job_type,
         queue=spec.queue,
         cluster=spec.cluster,
