@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
 import signal
@@ -99,16 +100,22 @@ def _identify(record: ProcessRecord) -> psutil.Process | None:
         if abs(process.create_time() - record.started) > _START_TOLERANCE_SECONDS:
             return None
         if process.status() == psutil.STATUS_ZOMBIE:
-            if process.num_threads() > 1:
-                # Its first thread is gone, the others are not yet: they still hold its sockets and files.
-                return process
-            raise psutil.ZombieProcess(record.pid)
+            return _ending(process)
         return process if _same_program(process.cmdline(), record.command) else None
     except psutil.ZombieProcess:
-        reap(record.pid)
-        return None
+        # Since the line before.
+        return _ending(process)
     except psutil.Error:
         return None
+
+
+def _ending(process: psutil.Process) -> psutil.Process | None:
+    """Its first thread is gone; as long as the others are not, they hold its sockets and files."""
+    with contextlib.suppress(psutil.Error):
+        if process.num_threads() > 1:
+            return process
+    reap(process.pid)
+    return None
 
 
 def _same_program(actual: list[str], recorded: list[str]) -> bool:
