@@ -6,13 +6,15 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from pydantic import ValidationError
-
 from muster_kube.process import run
 from muster_queue.api.app import Settings, run_api
 from muster_queue.controller.app import run_controller
 from muster_queue.controller.settings import ControllerSettings
+from muster_queue.dispatch.settings import DispatchSettings, ServiceSettings
+from muster_queue.index.connection import IndexSettings
 from muster_queue.storage.commands import add_migrate, migrate
+from muster_queue.storage.settings import StorageSettings
+from muster_queue.variables import VariablesError, read_settings, variables_of
 
 USAGE = 2
 
@@ -24,9 +26,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     roles.add_parser(
         "controller",
         help="plan gangs, release them and follow them up; one leader, any number of standbys",
-        description="Settings are environment variables: "
-        + ", ".join(f"MUSTER_{name.upper()}" for name in ControllerSettings.model_fields)
-        + "; KUBECONFIG, or the pod's service account, says which cluster.",
+        description=f"Settings are environment variables: {', '.join(variables_of(ControllerSettings))}; KUBECONFIG, "
+        "or the pod's service account, says which cluster. With MUSTER_DATABASE_URL the leader dispatches the stored "
+        f"jobs, too: {', '.join(variables_of(DispatchSettings, StorageSettings, IndexSettings))}.",
     )
     roles.add_parser(
         "api",
@@ -54,19 +56,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _serve() -> int:
     try:
         settings = Settings.from_environment()
-    except ValidationError as error:
-        sys.stderr.write(f"muster-queue: {error}\n")
-        return USAGE
+    except VariablesError as error:
+        return _complain(error)
     return run("muster-api", lambda supervisor: run_api(supervisor, settings), log_level=settings.api.log_level)
 
 
 def _control() -> int:
     try:
-        settings = ControllerSettings()
-    except ValidationError as error:
-        sys.stderr.write(f"muster-queue: {error}\n")
-        return USAGE
-    return run("muster-controller", run_controller, log_level=settings.log_level)
+        settings, service = read_settings(ControllerSettings), ServiceSettings.from_environment()
+    except VariablesError as error:
+        return _complain(error)
+    return run(
+        "muster-controller",
+        lambda supervisor: run_controller(supervisor, settings, service),
+        log_level=settings.log_level,
+    )
+
+
+def _complain(error: VariablesError) -> int:
+    for problem in error.problems:
+        sys.stderr.write(f"muster-queue: {problem}\n")
+    return USAGE
 
 
 if __name__ == "__main__":

@@ -68,6 +68,11 @@ class Backlog:
     def named(self, namespace: str, name: str) -> Job | None:
         return self._do(lambda database: Jobs(database).named(namespace, name))
 
+    def names(self, namespace: str) -> list[str]:
+        """Of all its rows, those included whose name is free again."""
+        everything = JobFilter(namespaces=(namespace,), with_gone=True)
+        return sorted(job.name for job in self._do(lambda database: Jobs(database).page(everything, 1000)))
+
     def events(self, job_id: UUID) -> list[Event]:
         return self._do(lambda database: Jobs(database).history(job_id))
 

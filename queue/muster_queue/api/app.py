@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry
 from muster_kube.clock import SystemClock
 from muster_kube.session import ApiSession
 from muster_kube.supervision import Supervisor
+from muster_queue.index.connection import IndexSettings
 from muster_queue.intake.settings import IntakeSettings
 from muster_queue.pools.pools import Pools
 from muster_queue.pools.settings import PoolSettings
@@ -18,6 +19,8 @@ from muster_queue.rest.streams import MOST_STREAMS
 from muster_queue.service.opening import open_service
 from muster_queue.service.settings import TenantSettings
 from muster_queue.service.stores import StoreSettings, open_stores
+from muster_queue.storage.settings import StorageSettings
+from muster_queue.variables import read_settings
 
 API_CONNECTIONS: Final = 64
 
@@ -34,7 +37,14 @@ class Settings:
 
     @classmethod
     def from_environment(cls) -> Self:
-        return cls(ApiSettings(), StoreSettings.from_environment(), IntakeSettings(), TenantSettings(), PoolSettings())
+        """VariablesError says what is wrong there."""
+        return cls(
+            read_settings(ApiSettings),
+            StoreSettings(read_settings(StorageSettings), read_settings(IndexSettings)),
+            read_settings(IntakeSettings),
+            read_settings(TenantSettings),
+            read_settings(PoolSettings),
+        )
 
 
 async def run_api(supervisor: Supervisor, settings: Settings) -> None:

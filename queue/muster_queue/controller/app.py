@@ -58,7 +58,7 @@ from muster_queue.controller.ticket_writer import TicketWriter
 from muster_queue.controller.world import World
 from muster_queue.dispatch.leading import Dispatch, DispatchStores
 from muster_queue.dispatch.metrics import DispatchMetrics
-from muster_queue.dispatch.settings import DispatchSettings
+from muster_queue.dispatch.settings import ServiceSettings
 from muster_queue.jobs.templates import priority_of
 
 log = structlog.get_logger(__name__)
@@ -275,15 +275,14 @@ class Controller:
         )
 
 
-async def run_controller(supervisor: Supervisor) -> None:
-    """The whole controller, with settings from the environment."""
-    settings, dispatch = ControllerSettings(), DispatchSettings()
+async def run_controller(supervisor: Supervisor, settings: ControllerSettings, service: ServiceSettings | None) -> None:
+    """The whole controller; without a queue service it knows the jobs of kubectl alone."""
     async with (
         AsyncExitStack() as stack,
         await ApiSession.connect(connection_limit=80, user_agent="muster-controller") as session,
         # On a connection of its own: a renewal that queues behind thousands of tickets would cost the leadership.
         await ApiSession.connect(connection_limit=2, user_agent="muster-controller-lease") as lease_session,
     ):
-        stores = await DispatchStores.open(dispatch, stack) if dispatch.has_database else None
+        stores = await DispatchStores.open(service, stack) if service is not None else None
         controller = Controller(settings, session, lease_session, CollectorRegistry(), SystemClock(), stores)
         await controller.run(supervisor)

@@ -23,11 +23,10 @@ from muster_queue.dispatch.mirror import Mirror
 from muster_queue.dispatch.objects import JobObjects, NotLeadingError
 from muster_queue.dispatch.recording import Recorder
 from muster_queue.dispatch.relay import Relay
-from muster_queue.dispatch.settings import DispatchSettings
+from muster_queue.dispatch.settings import DispatchSettings, ServiceSettings
 from muster_queue.dispatch.timekeeper import Timekeeper
 from muster_queue.dispatch.truth import PostgresTruth
 from muster_queue.index.calls import Calls
-from muster_queue.index.connection import IndexSettings
 from muster_queue.index.queue_index import QueueIndex
 from muster_queue.index.reconciler import Reconciler
 from muster_queue.storage.attempts import Attempts
@@ -60,13 +59,12 @@ class DispatchStores:
     calls: Calls | None
 
     @classmethod
-    async def open(cls, settings: DispatchSettings, stack: AsyncExitStack) -> Self:
-        storage = StorageSettings()
-        database = await stack.enter_async_context(Database(storage))
-        calls = Calls.to(IndexSettings()) if settings.has_index else None
+    async def open(cls, settings: ServiceSettings, stack: AsyncExitStack) -> Self:
+        database = await stack.enter_async_context(Database(settings.storage))
+        calls = Calls.to(settings.index) if settings.index is not None else None
         if calls is not None:
             stack.push_async_callback(calls.close)
-        return cls(settings, storage, database, calls)
+        return cls(settings.dispatch, settings.storage, database, calls)
 
 
 class Dispatch:

@@ -30,10 +30,13 @@ PAUSE_SECONDS: Final = 0.5
 class Relay:
     """Says what is true now, not what was when the row was written: late, twice or out of order does no harm."""
 
-    def __init__(self, outbox: Outbox, jobs: Jobs, index: QueueIndex | None) -> None:
+    def __init__(
+        self, outbox: Outbox, jobs: Jobs, index: QueueIndex | None, pause_seconds: float = PAUSE_SECONDS
+    ) -> None:
         self._outbox = outbox
         self._jobs = jobs
         self._index = index
+        self._pause_seconds = pause_seconds
 
     async def round(self) -> None:
         """One page of the outbox."""
@@ -42,7 +45,7 @@ class Relay:
             await self._tell(rows)
             await self._outbox.settle([row.id for row in rows])
         if len(rows) < MOST:
-            await asyncio.sleep(PAUSE_SECONDS)
+            await asyncio.sleep(self._pause_seconds)
 
     async def _tell(self, rows: Sequence[OutboxRow]) -> None:
         if self._index is None:

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Self
+
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from muster_queue.index.connection import IndexSettings
+from muster_queue.storage.settings import StorageSettings
+from muster_queue.variables import read_settings
 
 
 class DispatchSettings(BaseSettings):
@@ -29,3 +36,21 @@ class DispatchSettings(BaseSettings):
     @property
     def has_index(self) -> bool:
         return bool(self.redis_url.get_secret_value())
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceSettings:
+    """All that the environment says of the queue service to a controller that has one."""
+
+    dispatch: DispatchSettings
+    storage: StorageSettings
+    index: IndexSettings | None
+
+    @classmethod
+    def from_environment(cls) -> Self | None:
+        """None without a database; VariablesError where something is wrong, so that no leader finds out later."""
+        dispatch = read_settings(DispatchSettings)
+        if not dispatch.has_database:
+            return None
+        index = read_settings(IndexSettings) if dispatch.has_index else None
+        return cls(dispatch, read_settings(StorageSettings), index)

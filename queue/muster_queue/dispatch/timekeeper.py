@@ -28,13 +28,20 @@ class Timekeeper:
     """By the database's clock alone; each change is fenced by the state that it was decided on."""
 
     def __init__(
-        self, jobs: Jobs, attempts: Attempts, mover: Mover, reflections: Reflections, metrics: DispatchMetrics
+        self,
+        jobs: Jobs,
+        attempts: Attempts,
+        mover: Mover,
+        reflections: Reflections,
+        metrics: DispatchMetrics,
+        pause_seconds: float = PAUSE_SECONDS,
     ) -> None:
         self._jobs = jobs
         self._attempts = attempts
         self._mover = mover
         self._reflections = reflections
         self._metrics = metrics
+        self._pause_seconds = pause_seconds
 
     async def wake(self) -> None:
         """One look at what is due."""
@@ -49,7 +56,7 @@ class Timekeeper:
             await self._mover.move(changes, ACTOR)
         self._metrics.due.inc(len(overdue) + len(changes))
         if len(due) < MOST:
-            await asyncio.sleep(PAUSE_SECONDS)
+            await asyncio.sleep(self._pause_seconds)
 
     async def take_back(self) -> None:
         """One look at leases that are over."""
@@ -58,7 +65,7 @@ class Timekeeper:
             outcome = await self._attempts.expire([after_silence(attempt) for attempt in expired], ACTOR.name)
             self._metrics.expired.inc(len(outcome.moved))
         if len(expired) < MOST:
-            await asyncio.sleep(PAUSE_SECONDS)
+            await asyncio.sleep(self._pause_seconds)
 
     async def _leave_to_kubernetes(self, jobs: list[Job]) -> None:
         """Their AIJobs keep their time."""

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from redis.asyncio import BlockingConnectionPool, Redis, RedisCluster
+from redis.asyncio.connection import parse_url
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
@@ -33,11 +34,11 @@ class IndexSettings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="MUSTER_REDIS_", frozen=True, hide_input_in_errors=True)
 
-    url: SecretStr = Field(default=SecretStr(""), min_length=1, validate_default=True)
+    url: SecretStr = Field(default=SecretStr(""), validate_default=True)
     """redis://, rediss:// (TLS) or unix://, user and password included. Of a cluster: any node. With sentinels: user,
     password and database are taken from it, the address is not."""
     mode: RedisMode = RedisMode.SINGLE
-    sentinels: tuple[tuple[str, int], ...] = ()
+    sentinels: tuple[tuple[str, int], ...] = Field(default=(), validate_default=True)
     """As JSON: [["host", 26379], ...]"""
     service: str = "muster"
     """What the sentinels call the set of servers."""
@@ -46,6 +47,27 @@ class IndexSettings(BaseSettings):
     """How long a call may take before the index counts as away."""
     connections: int = Field(default=32, ge=1)
     """At most so many at once (of a cluster: to each node); further calls wait for one."""
+
+    @field_validator("url")
+    @classmethod
+    def _is_an_address(cls, value: SecretStr) -> SecretStr:
+        """The client's own complaint may quote a part of the password."""
+        if not value.get_secret_value():
+            raise ValueError("is missing; write redis://user:password@host:6379")
+        try:
+            parse_url(value.get_secret_value())
+        except ValueError:
+            raise ValueError("write redis://user:password@host:6379, or rediss://, or unix:///path") from None
+        return value
+
+    @field_validator("sentinels")
+    @classmethod
+    def _are_there_if_asked(
+        cls, value: tuple[tuple[str, int], ...], info: ValidationInfo
+    ) -> tuple[tuple[str, int], ...]:
+        if not value and info.data.get("mode") is RedisMode.SENTINEL:
+            raise ValueError('name at least one, as [["host", 26379]]')
+        return value
 
 
 @dataclass(frozen=True)
@@ -76,8 +98,6 @@ def connect(settings: IndexSettings) -> Connected:
 
 
 def _behind_sentinels(settings: IndexSettings, url: str) -> Connected:
-    if not settings.sentinels:
-        raise ValueError('MUSTER_REDIS_SENTINELS: name at least one, as [["host", 26379]]')
     given = BlockingConnectionPool.from_url(url).connection_kwargs
     own = {name: given[name] for name in ("username", "password", "db") if name in given}
     password = settings.sentinel_password.get_secret_value() if settings.sentinel_password else None

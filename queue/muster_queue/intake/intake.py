@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from muster_kube.backoff import Backoff
 from muster_kube.clock import Clock, SystemClock
 from muster_queue.intake.lane import Called, Lane, Listener, Pending, Waiting
+from muster_queue.intake.naming import apart, refuse_twins
 from muster_queue.intake.receipts import Again, Receipt, Result, needs_look, needs_owner, settle, whole_receipt
 from muster_queue.intake.settings import IntakeSettings
 from muster_queue.storage.errors import (
@@ -88,6 +89,7 @@ class Intake:
         """
         if not request.jobs:
             raise ValueError("a request has at least one job")
+        refuse_twins(request)
         while request.key is not None and (first := self._by_key.get(_place(request.key))) is not None:
             receipt = await self._after(first, request)
             if receipt is not None:
@@ -162,6 +164,11 @@ class Intake:
             try:
                 left = await self._store_once(left, is_careful=turn > 0)
             except Contended as error:
+                first, rivals = apart(left)
+                if rivals:
+                    await self._serve(first)
+                    await self._serve(rivals)
+                    return
                 if turn + 1 == MOST_TRIES:
                     _refuse(left, error)
             except Unstorable as error:

@@ -16,14 +16,10 @@ from muster_queue.storage.settings import StorageSettings
 
 @dataclass(frozen=True, slots=True)
 class StoreSettings:
-    """MUSTER_DATABASE_... and MUSTER_REDIS_...; reading them fails where an address is missing."""
+    """MUSTER_DATABASE_... and MUSTER_REDIS_..."""
 
     storage: StorageSettings
     index: IndexSettings
-
-    @classmethod
-    def from_environment(cls) -> StoreSettings:
-        return cls(storage=StorageSettings(), index=IndexSettings())
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,11 +7,11 @@ import sys
 
 from alembic.util import CommandError
 from psycopg import Error as DriverError
-from pydantic import ValidationError
 from sqlalchemy.exc import SQLAlchemyError
 
 from muster_queue.storage.migrations.runner import BASE, HEAD, downgrade, schema_status, upgrade
 from muster_queue.storage.settings import StorageSettings
+from muster_queue.variables import VariablesError, read_settings
 
 FAILED = 1
 USAGE = 2
@@ -31,7 +31,7 @@ def add_migrate(parser: argparse.ArgumentParser) -> None:
 def migrate(arguments: argparse.Namespace) -> int:
     """Runs the verb; each step is told on stdout, what goes wrong in one line on stderr."""
     try:
-        url = StorageSettings().database_url.get_secret_value()
+        url = read_settings(StorageSettings).database_url.get_secret_value()
         match arguments.verb:
             case "up":
                 upgrade(url, arguments.revision, tell)
@@ -39,8 +39,8 @@ def migrate(arguments: argparse.Namespace) -> int:
                 downgrade(url, arguments.revision, tell)
             case _:
                 return _status(url)
-    except ValidationError as error:
-        return _complain(f"MUSTER_DATABASE_URL and its like: {error}", USAGE)
+    except VariablesError as error:
+        return _complain("; ".join(error.problems), USAGE)
     except CommandError as error:
         return _complain(str(error), USAGE)
     except (SQLAlchemyError, DriverError) as error:

@@ -13,7 +13,7 @@ class StorageSettings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="MUSTER_", frozen=True, hide_input_in_errors=True)
 
-    database_url: SecretStr = Field(default=SecretStr(""), min_length=1, validate_default=True)
+    database_url: SecretStr = Field(default=SecretStr(""), validate_default=True)
     """postgresql://user:password@host/database; over a network with sslmode=verify-full."""
     database_connections: int = Field(default=8, ge=1, le=200)
     database_relaxed_connections: int = Field(default=2, ge=1, le=20)
@@ -36,6 +36,8 @@ class StorageSettings(BaseSettings):
     @classmethod
     def _is_an_address(cls, value: SecretStr) -> SecretStr:
         """The driver's own complaint quotes the password."""
+        if not value.get_secret_value():
+            raise ValueError("is missing; write postgresql://user:password@host/database")
         try:
             make_conninfo(value.get_secret_value())
         except ProgrammingError:

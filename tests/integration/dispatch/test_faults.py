@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import random
 import signal
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from uuid import UUID
 
@@ -15,11 +12,11 @@ import pytest
 
 from bones.backlog import Backlog
 from bones.control_plane import wait_until
+from bones.ending_pods import ending_pods
 from bones.job_stage import JobStage
-from bones.kube import Kube, KubeError
+from bones.kube import Kube
 from bones.names import RUN_SECONDS
 from bones.queue_service import Service
-from bones.stage import phase_of
 from muster_api.phases import JobPhase
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(400)]
@@ -27,34 +24,6 @@ pytestmark = [pytest.mark.cluster, pytest.mark.timeout(400)]
 KILLS = 6
 JOBS = 30
 SEED = 5
-
-
-def end_pods(jobs: JobStage) -> None:
-    """Every pod that runs ends well."""
-    for name, pod in jobs.kube.items("pods", jobs.namespace).items():
-        if phase_of(pod) == "Running":
-            jobs.end(name)
-
-
-@contextmanager
-def ending_pods(jobs: JobStage) -> Iterator[None]:
-    """Pods end soon after they have begun to run, as long as this lasts."""
-    stop = threading.Event()
-
-    def go_on() -> None:
-        while not stop.wait(0.3):
-            try:
-                end_pods(jobs)
-            except (KubeError, OSError):
-                continue
-
-    thread = threading.Thread(target=go_on)
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join()
 
 
 def check_once(jobs: JobStage, backlog: Backlog, job_ids: list[UUID]) -> None:

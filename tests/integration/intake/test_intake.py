@@ -9,6 +9,7 @@ import pytest
 
 from bones.storing import Told, make_job, make_request
 from muster_queue.intake.intake import Intake
+from muster_queue.intake.receipts import Receipt
 from muster_queue.storage.errors import KeyReused, NameTaken, Unstorable
 from muster_queue.storage.jobs import Jobs
 
@@ -117,3 +118,28 @@ async def test_backends_that_are_ended_under_load_lose_and_double_nothing(
         counted = await other.execute(b"select count(*) from muster.jobs")
         assert await counted.fetchone() == (480,)
     assert len(set(ids)) == len(ids) == len(await jobs.find(ids)) == 480
+
+
+async def test_a_request_with_a_key_that_uses_a_name_twice_is_refused_whole(intake: Intake, jobs: Jobs) -> None:
+    request = make_request(make_job("twin"), make_job("other"), make_job("twin"), key="twins", body="b")
+    with pytest.raises(NameTaken, match="twin"):
+        await intake.submit(request)
+    assert not await jobs.find([job.id for job in request.jobs])
+    again = make_request(make_job("twin"), make_job("other"), key="twins", body="mended")
+    assert len((await intake.submit(again)).job_ids) == 2, "the key is still free"
+
+
+async def test_the_same_name_elsewhere_is_another_name(intake: Intake) -> None:
+    request = make_request(make_job("twin"), make_job("twin", namespace="team-b"), key="twins")
+    assert len((await intake.submit(request)).job_ids) == 2
+
+
+async def test_requests_with_keys_that_want_one_name_keep_nobody_else_from_being_stored(intake: Intake) -> None:
+    """They meet in one statement, beside others."""
+    rivals = [make_request(make_job("wanted"), key=f"key {number}") for number in range(3)]
+    others = [make_request(make_job(), key=f"other {number}") for number in range(20)]
+    outcomes = await asyncio.gather(*map(intake.submit, [*others, *rivals]), return_exceptions=True)
+    assert all(isinstance(outcome, Receipt) for outcome in outcomes[: len(others)])
+    stored = [outcome for outcome in outcomes[len(others) :] if isinstance(outcome, Receipt)]
+    refused = [outcome for outcome in outcomes[len(others) :] if isinstance(outcome, NameTaken)]
+    assert (len(stored), len(refused)) == (1, 2)
