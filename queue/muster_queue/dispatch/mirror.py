@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 from uuid import UUID
 
+import msgspec
 import structlog
 
 from muster_api.jobs import AIJob
@@ -19,6 +20,7 @@ from muster_queue.dispatch.mirroring import Seen, next_step
 from muster_queue.dispatch.objects import JobObjects
 from muster_queue.dispatch.recording import Pair, Recorder
 from muster_queue.jobs.ordering import job_id_of
+from muster_queue.storage.errors import Unstorable
 from muster_queue.storage.jobs import LEAST_ID
 from muster_queue.storage.records import Reflection
 from muster_queue.storage.reflections import MOST_PER_PAGE, Reflections
@@ -140,7 +142,7 @@ class Mirror:
                 continue
             try:
                 found = await self._objects.find(row.namespace, row.name)
-            except ApiError as error:
+            except (ApiError, msgspec.DecodeError) as error:
                 log.info("AIJob cannot be looked at now", namespace=row.namespace, job=row.name, error=str(error))
                 self._rest(_key(row), Seen(None))
                 continue
@@ -192,13 +194,27 @@ class Mirror:
                 self._again(key, seen)
 
     async def _take(self, pairs: Sequence[Pair]) -> None:
-        resting = await self._recorder.take(pairs)
+        try:
+            resting = await self._recorder.take(pairs)
+        except Unstorable as error:
+            await self._take_apart(pairs, error)
+            return
         for pair in pairs:
             self._metrics.steps.labels(type(pair.step).__name__).inc()
             if pair.key in resting:
                 self._rest(pair.key, pair.seen)
             else:
                 self._again(pair.key, pair.seen)
+
+    async def _take_apart(self, pairs: Sequence[Pair], error: Unstorable) -> None:
+        """One that the database does not take must not stop the others; what was done by now is fenced."""
+        if len(pairs) > 1:
+            for pair in pairs:
+                await self._take([pair])
+            return
+        for pair in pairs:
+            log.error("job cannot be mirrored", namespace=pair.key[0], job=pair.key[1], error=str(error))
+            self._rest(pair.key, pair.seen)
 
     def _again(self, key: Key, seen: Seen) -> None:
         """Until they agree, unless it rests."""

@@ -19,6 +19,7 @@ from muster_queue.dispatch.feed import Feed, Key
 from muster_queue.dispatch.metrics import DispatchMetrics
 from muster_queue.dispatch.mirror import Mirror
 from muster_queue.dispatch.recording import Pair
+from muster_queue.storage.errors import Unstorable
 from muster_queue.storage.records import Reflection
 
 Rows = dict[UUID, Reflection]
@@ -108,6 +109,24 @@ def soon(monkeypatch: pytest.MonkeyPatch) -> None:
 async def until_quiet(mirror: Mirror, feed: Feed) -> None:
     while feed.pending():
         await mirror.follow()
+
+
+async def test_what_the_database_does_not_take_stops_nobody_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mirroring, "FIRST_REST", 3600.0)
+
+    def take(pairs: Sequence[Pair]) -> set[Key]:
+        if any(pair.row.id == id_of(2) for pair in pairs):
+            raise Unstorable("no such character")
+        return set()
+
+    rest = Rest(take, *map(row_of, range(4)))
+    mirror, feed = make_mirror(rest)
+    for number in range(4):
+        see(feed, make(number))
+    async with asyncio.timeout(10):
+        await until_quiet(mirror, feed)
+    assert {row.id for row in rest.rows.values() if row.reason == "Waits"} == {id_of(number) for number in (0, 1, 3)}
+    mirror.stop()
 
 
 async def test_a_deletion_is_not_forgotten_while_its_object_rests(monkeypatch: pytest.MonkeyPatch) -> None:
