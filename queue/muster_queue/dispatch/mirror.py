@@ -180,7 +180,8 @@ class Mirror:
                 taken.add(row.id)
                 yield Pair(look.key, row, look.seen, step)
             else:
-                self._patience.pop(_bed(look.key, look.seen), None)
+                for bed in (_bed(look.key, look.seen), (look.key, "")):
+                    self._patience.pop(bed, None)
 
     async def _import(self, unknown: Sequence[tuple[Key, Seen]]) -> None:
         jobs = {key: seen.job for key, seen in unknown if seen.job is not None}

@@ -151,6 +151,7 @@ async def test_a_deletion_is_not_forgotten_while_its_object_rests(monkeypatch: p
         await until_quiet(mirror, feed)
     assert looks == [False, True, True]
     assert rest.rows[id_of(1)].is_gone
+    assert not mirror._patience
     mirror.stop()
 
 
