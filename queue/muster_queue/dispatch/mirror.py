@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 from uuid import UUID
 
+import msgspec
 import structlog
 
 from muster_api.jobs import AIJob
@@ -19,6 +20,7 @@ from muster_queue.dispatch.mirroring import Seen, next_step
 from muster_queue.dispatch.objects import JobObjects
 from muster_queue.dispatch.recording import Pair, Recorder
 from muster_queue.jobs.ordering import job_id_of
+from muster_queue.storage.errors import Unstorable
 from muster_queue.storage.jobs import LEAST_ID
 from muster_queue.storage.records import Reflection
 from muster_queue.storage.reflections import MOST_PER_PAGE, Reflections
@@ -31,6 +33,10 @@ WISH_SECONDS: Final = 0.25
 SCAN_SECONDS: Final = 300.0
 FIRST_REST: Final = 0.5
 LONGEST_REST: Final = 60.0
+
+
+Bed = tuple[Key, str]
+"""Whoever rests: what is there under a name, or, by its uid, what is gone from there."""
 
 
 class Look(NamedTuple):
@@ -59,8 +65,8 @@ class Mirror:
         self._recorder = recorder
         self._objects = objects
         self._metrics = metrics
-        self._resting: dict[Key, asyncio.TimerHandle] = {}
-        self._patience: dict[Key, Backoff] = {}
+        self._resting: dict[Bed, asyncio.TimerHandle] = {}
+        self._patience: dict[Bed, Backoff] = {}
 
     async def follow(self) -> None:
         """One batch of what has changed."""
@@ -68,7 +74,7 @@ class Mirror:
         await asyncio.sleep(BATCH_SECONDS)
         keys, gone = self._feed.take(MOST_PER_PAGE)
         try:
-            await self._compare([key for key in keys if key not in self._resting], gone)
+            await self._compare([key for key in keys if not self._rests(key)], gone)
         except BaseException:
             for key in keys:
                 self._feed.touch(key)
@@ -82,7 +88,7 @@ class Mirror:
         after = LEAST_ID
         while rows := await self._reflections.wished(after):
             for key in (_key(row) for row in rows if self._is_known(row)):
-                if key not in self._resting:
+                if not self._rests(key):
                     self._feed.touch(key)
             await self._resolve_doubts([row for row in rows if not self._is_known(row)])
             after = rows[-1].id
@@ -132,11 +138,11 @@ class Mirror:
         """The caches know no AIJob of these: the API server itself is asked before a job counts as deleted."""
         pairs = []
         for row in rows:
-            if _key(row) in self._resting:
+            if self._rests(_key(row)):
                 continue
             try:
                 found = await self._objects.find(row.namespace, row.name)
-            except ApiError as error:
+            except (ApiError, msgspec.DecodeError) as error:
                 log.info("AIJob cannot be looked at now", namespace=row.namespace, job=row.name, error=str(error))
                 self._rest(_key(row), Seen(None))
                 continue
@@ -174,7 +180,8 @@ class Mirror:
                 taken.add(row.id)
                 yield Pair(look.key, row, look.seen, step)
             else:
-                self._patience.pop(look.key, None)
+                for bed in (_bed(look.key, look.seen), (look.key, "")):
+                    self._patience.pop(bed, None)
 
     async def _import(self, unknown: Sequence[tuple[Key, Seen]]) -> None:
         jobs = {key: seen.job for key, seen in unknown if seen.job is not None}
@@ -184,36 +191,61 @@ class Mirror:
         for key, seen in unknown:
             if seen.job is not None and seen.job.metadata.uid in refused:
                 self._rest(key, seen)
-            self._again(key, seen)
+            else:
+                self._again(key, seen)
 
     async def _take(self, pairs: Sequence[Pair]) -> None:
-        resting = await self._recorder.take(pairs)
+        try:
+            resting = await self._recorder.take(pairs)
+        except Unstorable as error:
+            await self._take_apart(pairs, error)
+            return
         for pair in pairs:
             self._metrics.steps.labels(type(pair.step).__name__).inc()
             if pair.key in resting:
                 self._rest(pair.key, pair.seen)
-            self._again(pair.key, pair.seen)
+            else:
+                self._again(pair.key, pair.seen)
+
+    async def _take_apart(self, pairs: Sequence[Pair], error: Unstorable) -> None:
+        """One that the database does not take must not stop the others; what was done by now is fenced."""
+        if len(pairs) > 1:
+            for pair in pairs:
+                await self._take([pair])
+            return
+        for pair in pairs:
+            log.error("job cannot be mirrored", namespace=pair.key[0], job=pair.key[1], error=str(error))
+            self._rest(pair.key, pair.seen)
 
     def _again(self, key: Key, seen: Seen) -> None:
         """Until they agree, unless it rests."""
-        if key in self._resting:
+        if _bed(key, seen) in self._resting:
             return
         if seen.is_gone and seen.job is not None:
             self._feed.lose(seen.job)
         else:
             self._feed.touch(key)
 
+    def _rests(self, key: Key) -> bool:
+        return (key, "") in self._resting
+
     def _rest(self, key: Key, seen: Seen) -> None:
         """It is looked at again in a while, and then again after a longer one."""
-        if key in self._resting:
+        bed = _bed(key, seen)
+        if bed in self._resting:
             return
-        patience = self._patience.setdefault(key, Backoff(first=FIRST_REST, longest=LONGEST_REST))
+        patience = self._patience.setdefault(bed, Backoff(first=FIRST_REST, longest=LONGEST_REST))
 
         def wake() -> None:
-            self._resting.pop(key, None)
+            self._resting.pop(bed, None)
             self._again(key, seen)
 
-        self._resting[key] = asyncio.get_running_loop().call_later(patience.next_delay(), wake)
+        self._resting[bed] = asyncio.get_running_loop().call_later(patience.next_delay(), wake)
+
+
+def _bed(key: Key, seen: Seen) -> Bed:
+    """Nobody else tells once more of what is gone, so it does not wait for what is there under its name."""
+    return key, seen.job.metadata.uid if seen.is_gone and seen.job is not None else ""
 
 
 def _key(row: Reflection) -> Key:

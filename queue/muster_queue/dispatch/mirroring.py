@@ -269,14 +269,14 @@ def _shift(job: AIJob, target: JobPhase) -> Shift:
     status = job.status
     is_about_it = target is status.phase
     reason = status.reason if is_about_it else Reason.SUSPENDED if target is JobPhase.HELD else None
-    return Shift(target, reason, status.message if is_about_it else None, retries=status.retries)
+    return Shift(target, reason, _words(status.message) if is_about_it else None, retries=status.retries)
 
 
 def _close(row: Reflection, job: AIJob, target: JobPhase) -> Shift:
     """The end of the open attempt, with what is on record of it."""
     shift, record = _shift(job, target), _record(row, job)
     failure = record.failure if record is not None else _cause(target)
-    message = shift.message if shift.message is not None else record.message if record is not None else None
+    message = shift.message if shift.message is not None else _words(record.message) if record is not None else None
     return Shift(
         target,
         shift.reason,
@@ -302,6 +302,12 @@ def _agree_on_words(row: Reflection, job: AIJob) -> Step | None:
     wanted, status = job.spec.priority, job.status
     if wanted is not None and wanted != row.priority and row.phase not in _NEVER_LEFT:
         return Shift(priority=wanted)
-    if row.phase is status.phase and status.reason and (row.reason, row.message) != (status.reason, status.message):
-        return Tell(status.reason, status.message)
+    message = _words(status.message)
+    if row.phase is status.phase and status.reason and (row.reason, row.message) != (status.reason, message):
+        return Tell(status.reason, message)
     return None
+
+
+def _words(message: str) -> str:
+    """A process may say anything when it ends, and Postgres keeps no NUL character."""
+    return message.replace("\0", "\ufffd")

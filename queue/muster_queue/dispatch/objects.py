@@ -9,7 +9,7 @@ import msgspec
 
 from muster_api.jobs import AIJob
 from muster_api.names import RETRY_ANNOTATION
-from muster_kube.errors import AlreadyExists, ApiError, Conflict, NotFound
+from muster_kube.errors import AlreadyExists, ApiError, Conflict, NotFound, Unavailable
 from muster_kube.failpoints import hit
 from muster_kube.resources import AIJOBS
 from muster_kube.writer import Writer
@@ -50,16 +50,20 @@ class JobObjects:
             )
         except AlreadyExists:
             made = await self._known(job)
+        except NotFound as error:
+            raise _believed(error) from error
         await hit("dispatch-created")
         return made
 
     async def find(self, namespace: str, name: str) -> AIJob | None:
-        """As it is now, whatever the caches say; None where there is none."""
+        """As it is now, whatever the caches say; None only where the API server says that there is none."""
         path = AIJOBS.object_path(namespace, name)
         try:
             return await self._writer.get(path, AIJob, timeout=CALL_SECONDS)
-        except NotFound:
-            return None
+        except NotFound as error:
+            if isinstance(_believed(error), NotFound):
+                return None
+            raise _believed(error) from error
 
     async def carry(self, job: AIJob, wanted: Carry) -> AIJob | None:
         """What is asked of the job is written into it; None where it is another one or gone."""
@@ -95,3 +99,11 @@ class JobObjects:
     def _check(self) -> None:
         if not self._may_write():
             raise NotLeadingError("not leading any more")
+
+
+def _believed(error: NotFound) -> ApiError:
+    """Only what the API server says of an object or a namespace is taken for a loss.
+
+    Where the kind itself is missing for a while, or something before the API server answers in its stead, it is a page.
+    """
+    return error if error.reason == "NotFound" else Unavailable(error.status, error.reason, error.message)

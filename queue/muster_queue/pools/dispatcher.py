@@ -166,7 +166,14 @@ class Dispatcher:
         claimed: list[Claimed] = []
         for actor in dict.fromkeys(waiter.actor for waiter, _ in shares):
             candidates = [Candidate(id=job_id, holder=who.holder) for who, job_id in shares if who.actor == actor]
-            claimed += await self._claim_as(actor, candidates, scope)
+            try:
+                claimed += await self._claim_as(actor, candidates, scope)
+            except StorageError as error:
+                if not claimed:
+                    raise
+                # What the others have by now must come to them: nobody else gets it before its lease is over.
+                log.info("jobs cannot be claimed now", queue=str(self.queue), reason=str(error))
+                break
         return claimed
 
     async def _claim_as(self, actor: str, candidates: list[Candidate], scope: PoolScope) -> list[Claimed]:

@@ -292,6 +292,18 @@ def test_an_object_that_was_made_once_more_goes(phase: JobPhase) -> None:
     assert run(make_row(JobPhase.QUEUED, object_uid="the-first"), Seen(make_job(JobPhase.QUEUED))).row.is_gone
 
 
+def test_what_no_database_keeps_is_left_out_of_its_words() -> None:
+    """As a process may write it when it ends."""
+    job = make_job(JobPhase.FAILED, attempt=1)
+    job = replace(job, status=replace(job.status, message="out of\0 luck"))
+    row = make_row(JobPhase.RUNNING, attempt=1, holder=f"kubernetes/{UID}/1")
+    step = next_step(row, Seen(job))
+    assert isinstance(step, Shift) and step.message == "out of\ufffd luck"
+    ended = replace(row, phase=JobPhase.FAILED, reason="BecauseFailed")
+    assert next_step(ended, Seen(job)) == Tell("BecauseFailed", "out of\ufffd luck")
+    assert next_step(replace(ended, message="out of\ufffd luck"), Seen(job)) is None
+
+
 def test_deleting_what_runs_cancels_it() -> None:
     row = make_row(JobPhase.RUNNING, attempt=1, holder=f"kubernetes/{UID}/1")
     step = next_step(row, Seen(make_job(JobPhase.RUNNING, attempt=1), is_gone=True))
