@@ -2,15 +2,14 @@
 
 Single jobs at a steady rate, bulk requests as fast as they are answered, and single jobs that workers lease and
 acknowledge at once. Every job goes through the token's check, audit, events and outbox, and is looked for in Postgres
-afterwards. A bare loop (the same statements in natural batches at the same rate, without HTTP, tokens and index) runs
-first: it is what this machine's Postgres allows. The load generator is benchmarks/load, in Go. No Kubernetes runs
-beside it: reviews of access are answered by a stand-in.
+afterwards. A bare loop (the same statements in natural batches at the same rate, without HTTP, tokens and index)
+follows each part: it is what this machine's Postgres allows. The load generator is benchmarks/load, in Go. No
+Kubernetes runs beside it: reviews of access are answered by a stand-in.
 """
 
 from __future__ import annotations
 
 import argparse
-import asyncio
 import contextlib
 import os
 import signal
@@ -21,28 +20,27 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from pathlib import Path
 
 import msgspec
 import psycopg
-import uvloop
 
-from intake import open_loop, running_intake
+from bare_loop import run_bulk, run_single
 from machine import cpu_seconds_of_tree, describe
 from muster_local.layout import StateLayout
 from muster_local.stores.schema import prepare_schema, store_environment
 from muster_local.stores.standalone import StandaloneStores
 from muster_local.token_issuer import User, ensure_issuer, issuer_settings, make_token
-from muster_queue.storage.records import Request
 from reviewing import Reviewer
 
 HERE = Path(__file__).parent
 GOALS = {"ack": (3.0, 30.0), "lease": (12.0, 45.0)}
 GOAL_BULK = 30_000
 BULK = 500
+BULK_SENDERS = 4
+LONGEST_BARE = 20.0
 LEAVES_IN_PEACE = {
     # What one tenant may do is not what is measured.
     "MUSTER_TENANT_JOBS_PER_SECOND": "1000000",
@@ -101,9 +99,10 @@ class Bench:
         print(f"{'':<12}{self._found(acknowledged)}; refused or failed: {load.refused or 'none'}", flush=True)
         return load
 
-    def run_bare(self, bare: Callable[[str], None]) -> None:
-        """The bare loop, beside an api that has nothing to do."""
-        bare(self._stores.url("postgres"))
+    @property
+    def url(self) -> str:
+        """Of the database, for the bare loop, which runs while the api has nothing to do."""
+        return self._stores.url("postgres")
 
     def _found(self, identities: list[str]) -> str:
         with psycopg.connect(self._stores.url("postgres")) as connection, connection.cursor() as cursor:
@@ -181,45 +180,44 @@ def verdict(what: str, latencies: Latencies, goal: tuple[float, float]) -> str:
     return f"{what:<12}{figures}  (goal {goal[0]:.0f} and {goal[1]:.0f} ms: {reached})"
 
 
-def bare(url: str, rate: float, seconds: float) -> None:
-    """The same statements, no service."""
+def as_latencies(found: Sequence[float]) -> Latencies:
+    p50, p99, p999, most = (found[int(share * (len(found) - 1))] for share in (0.5, 0.99, 0.999, 1.0))
+    return Latencies(p50=p50, p99=p99, p999=p999, most=most)
 
-    async def run() -> list[float]:
-        async with running_intake(url, 1) as (_, intake):
 
-            async def submit(request: Request) -> None:
-                await intake.submit(request)
-
-            await open_loop(submit, rate, int(rate * 2))
-            return sorted(await open_loop(submit, rate, int(rate * seconds)))
-
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        latencies = runner.run(run())
-    p50, p99, p999 = (1000 * latencies[int(share * (len(latencies) - 1))] for share in (0.5, 0.99, 0.999))
-    print(f"{'bare loop':<12}P50 {p50:.2f} ms  P99 {p99:.2f} ms  P99.9 {p999:.1f} ms", flush=True)
+def compare(what: str, ours: Latencies, bare: Sequence[float], goal: tuple[float, float]) -> None:
+    """Against a loop of the same statements, which excuses a goal only where it misses that itself."""
+    floor = as_latencies(bare)
+    reached = "reaches" if floor.p50 <= goal[0] and floor.p99 <= goal[1] else "misses"
+    ratios = f"{ours.p50 / floor.p50:.2f} and {ours.p99 / floor.p99:.2f} times the bare loop"
+    print(verdict(what, ours, goal), flush=True)
+    print(f"{'':<12}{ratios}: P50 {floor.p50:.2f} ms  P99 {floor.p99:.2f} ms, which {reached} the goal", flush=True)
 
 
 def single(bench: Bench, rate: float, seconds: float) -> None:
     print(f"single jobs, {rate:.0f}/s for {seconds:.0f} s", flush=True)
     load = bench.load("-rate", str(rate), "-seconds", str(seconds))
-    print(verdict("ack", load.ack_ms, GOALS["ack"]), flush=True)
+    acks, _ = run_single(bench.url, rate, min(seconds, LONGEST_BARE), leased=False)
+    compare("ack", load.ack_ms, acks, GOALS["ack"])
 
 
 def leased(bench: Bench, rate: float, seconds: float) -> None:
     print(f"single jobs, {rate:.0f}/s for {seconds:.0f} s, leased and acknowledged by 4 workers", flush=True)
     load = bench.load("-rate", str(rate), "-seconds", str(seconds), "-workers", "4", "-queue", "leased")
-    print(verdict("ack", load.ack_ms, GOALS["ack"]), flush=True)
-    print(verdict("to lease", load.lease_ms, GOALS["lease"]), flush=True)
+    acks, claims = run_single(bench.url, rate, min(seconds, LONGEST_BARE), leased=True)
+    compare("ack", load.ack_ms, acks, GOALS["ack"])
+    compare("to lease", load.lease_ms, claims, GOALS["lease"])
     print(f"{'':<12}{load.leased} leased, {load.leased_again} of them again, {load.completed} completed", flush=True)
 
 
 def bulk(bench: Bench, seconds: float) -> None:
     print(f"bulk requests of {BULK}, as fast as they are answered, for {seconds:.0f} s", flush=True)
-    load = bench.load("-rate", "0", "-bulk", str(BULK), "-seconds", str(seconds), "-senders", "4")
+    load = bench.load("-rate", "0", "-bulk", str(BULK), "-seconds", str(seconds), "-senders", str(BULK_SENDERS))
     rate = load.acknowledged / load.seconds
-    print(
-        f"{'bulk':<12}{rate:.0f} jobs/s  (goal {GOAL_BULK}: {'reached' if rate >= GOAL_BULK else 'MISSED'})", flush=True
-    )
+    floor = run_bulk(bench.url, BULK, BULK_SENDERS, min(seconds, LONGEST_BARE))
+    reached = "reached" if rate >= GOAL_BULK else "MISSED"
+    print(f"{'bulk':<12}{rate:.0f} jobs/s  (goal {GOAL_BULK}: {reached})", flush=True)
+    print(f"{'':<12}{floor / rate:.2f} times the bare loop's time: {floor:.0f} jobs/s", flush=True)
 
 
 def fill(bench: Bench, jobs: int) -> None:
@@ -241,7 +239,6 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--queued", type=int, default=0, help="jobs that are queued before, in another queue")
     parser.add_argument("--part", choices=parts, action="append", help="[all]")
-    parser.add_argument("--no-bare", action="store_true", help="leave the bare loop out")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     print(describe())
@@ -250,8 +247,6 @@ def main() -> int:
             fill(bench, options.queued)
         for name in options.part or parts:
             parts[name](bench, options)
-        if not options.no_bare:
-            bench.run_bare(partial(bare, rate=options.rate, seconds=min(options.seconds, 20)))
     return 0
 
 
