@@ -178,10 +178,11 @@ class Campaign:
         truth = Truth.read(self._database, self._namespace)
         ledger, attempts = self.ledger, sum(map(len, truth.attempts.values()))
         tell(
-            f"{fates.kills.total()} kills {dict(fates.kills)} in {hurt:.0f} s: {len(ledger.entries)} jobs wanted, "
-            f"{len(ledger.acknowledged())} acknowledged, {ledger.lost_answers} answers lost, {ledger.replays} sent "
-            f"twice on purpose, {ledger.changes} changes; at rest after {rest:.0f} s more: {dict(truth.phases())}, "
-            f"{attempts} attempts, {watch.looks} looks for two at a time"
+            f"{fates.kills.total()} kills {dict(fates.kills)} and {fates.flushes} times FLUSHALL in {hurt:.0f} s: "
+            f"{len(ledger.entries)} jobs wanted, {len(ledger.acknowledged())} acknowledged, "
+            f"{ledger.lost_answers} answers lost, {ledger.replays} sent twice on purpose, {ledger.changes} changes; "
+            f"at rest after {rest:.0f} s more: {dict(truth.phases())}, {attempts} attempts, "
+            f"{watch.looks} looks for two at a time"
         )
 
 

@@ -18,7 +18,7 @@ from muster_local.cluster import Cluster
 WORKER = "worker"
 FLUSH = "flush"
 VICTIMS = {"api": 4, "controller": 4, WORKER: 4, "postgres": 3, "redis": 2, FLUSH: 1}
-"""By how often each is chosen; `flush` leaves Redis alive and empty."""
+"""By how often each is chosen; `flush` leaves Redis alive and empty, and is counted apart."""
 COME_BACK = ("postgres", "redis", "controller", "api", WORKER)
 """In this order: the api is ready only where Postgres is."""
 TWO_AT_ONCE = 0.25
@@ -53,6 +53,7 @@ class Fates:
     def __init__(self, cluster: Cluster, faults: Faults, workers: Workers, chance: random.Random) -> None:
         self._cluster, self._faults, self._workers, self._chance = cluster, faults, workers, chance
         self.kills: Counter[str] = Counter()
+        self.flushes = 0
         self.strokes = 0
 
     def strike(self) -> None:
@@ -73,7 +74,10 @@ class Fates:
 
     def _kill(self, victim: str) -> str:
         """Who has to be brought back."""
-        self.kills[victim] += 1
+        if victim == FLUSH:
+            self.flushes += 1
+        else:
+            self.kills[victim] += 1
         match victim:
             case "worker":
                 name = self._chance.choice(self._workers.names)

@@ -122,6 +122,18 @@ class QueueMachine(RuleBasedStateMachine):
         job.retries = job.retries if anew is None else anew
         job.move(phase)
 
+    @rule(held=leases, phase=st.sampled_from([JobPhase.CANCELLED, JobPhase.HELD]))
+    def change_under_way(self, held: Held, phase: JobPhase) -> None:
+        """Of a job that somebody works on, or has."""
+        self.change(held.job_id, phase)
+
+    @rule(target=leases, job_id=jobs, phase=st.sampled_from([JobPhase.CANCELLED, JobPhase.HELD]), worker=workers)
+    def change_what_is_offered(self, job_id: UUID, phase: JobPhase, worker: str) -> Any:
+        """The index has not heard of it yet when somebody asks for work."""
+        self.do(self.parts.relay())
+        self.change(job_id, phase)
+        return self.lease(worker, 4)
+
     @rule(job_id=jobs, priority=priorities)
     def prioritize(self, job_id: UUID, priority: int) -> None:
         job = self.model[job_id]
@@ -202,10 +214,11 @@ class QueueMachine(RuleBasedStateMachine):
 
     @rule(held=leases)
     def beat_just_in_time(self, held: Held) -> None:
-        """The lease was over, but its worker comes before the leader does: it goes on."""
+        """The lease was over and the leader has seen it, but its worker comes before the leader acts: it goes on."""
         self.do(self.parts.end_lease(held.job_id, held.attempt))
+        seen = self.do(self.parts.lapsed())
         self.heartbeat(held, held.worker)
-        self.do(self.parts.look_at_the_clock())
+        assert not self.do(self.parts.take_back(seen))
 
     @rule(job_id=jobs)
     def wake(self, job_id: UUID) -> None:

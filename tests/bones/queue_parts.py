@@ -26,6 +26,7 @@ from muster_queue.index.reconciler import Reconciler
 from muster_queue.intake.intake import Intake
 from muster_queue.intake.receipts import Receipt
 from muster_queue.intake.settings import IntakeSettings
+from muster_queue.pools.expiry import after_silence
 from muster_queue.pools.index_upkeep import IndexUpkeep
 from muster_queue.pools.pools import Pools
 from muster_queue.pools.settings import PoolSettings
@@ -37,7 +38,7 @@ from muster_queue.storage.jobs import Jobs
 from muster_queue.storage.moving import Mover
 from muster_queue.storage.outbox import Outbox
 from muster_queue.storage.pooled import Pooled
-from muster_queue.storage.records import NewJob, Request, StoredBatch
+from muster_queue.storage.records import ExpiredAttempt, NewJob, Request, StoredBatch
 from muster_queue.storage.reflections import Reflections
 from muster_queue.storage.submissions import Submissions
 
@@ -117,6 +118,14 @@ class QueueParts:
         times = Timekeeper(self.jobs, attempts, mover, Reflections(self.database), metrics, NO_PAUSE)
         await times.take_back()
         await times.wake()
+
+    async def lapsed(self) -> list[ExpiredAttempt]:
+        """What the leader sees of leases that are over; what it does then is `take_back`."""
+        return await Attempts(self.database).expired()
+
+    async def take_back(self, seen: Sequence[ExpiredAttempt]) -> int:
+        outcome = await Attempts(self.database).expire([after_silence(each) for each in seen], "leader")
+        return len(outcome.moved)
 
     async def end_lease(self, job_id: UUID, attempt: int) -> None:
         """By the database's clock, which nobody waits for."""

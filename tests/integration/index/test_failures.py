@@ -95,3 +95,20 @@ def test_sentinels_have_to_be_named() -> None:
 
 def test_a_password_is_not_printed() -> None:
     assert "hush" not in repr(IndexSettings(url=SecretStr("redis://:hush@localhost")))
+
+
+async def test_a_cancellation_that_comes_with_a_sent_command_is_not_lost(index: QueueIndex, queue: QueueKey) -> None:
+    """Python 3.11's `wait_for`, which the client sends with, loses one that comes in the same step."""
+
+    async def ask_for_ever() -> None:
+        while True:
+            await index.measure(queue)
+
+    for steps in range(40):
+        asking = asyncio.create_task(ask_for_ever())
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        asking.cancel()
+        _, hanging = await asyncio.wait([asking], timeout=1)
+        asking.cancel()
+        assert not hanging, f"after {steps} steps"

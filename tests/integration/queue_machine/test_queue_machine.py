@@ -1,4 +1,4 @@
-"""Submit, cancel, hold, release, retry, lease, beat, acknowledge, fail, expire, crash and flush, in any order."""
+"""Submit, cancel, hold, release, retry, lease, beat, acknowledge, fail, expire, wake, crash and flush, in any order."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from hypothesis.stateful import run_state_machine_as_test
 from bones.queue_machine import QueueMachine
 from bones.redis_servers import RedisServer
 
-EXAMPLES, STEPS = 25, 30
+EXAMPLES, STEPS = 25, 40
 
 
 @pytest.mark.timeout(600)
