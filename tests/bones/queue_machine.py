@@ -233,6 +233,13 @@ class QueueMachine(RuleBasedStateMachine):
         self.redis.ask("FLUSHALL")
 
     @rule()
+    def flush_what_was_told(self) -> None:
+        """Nothing in the outbox says any more what the index has to have."""
+        self.do(self.parts.relay())
+        self.flush()
+        self.catch_up()
+
+    @rule()
     def crash(self) -> None:
         """Another process goes on from what Postgres has; what was on its way to the index is gone."""
         self.do(self.parts.close())
