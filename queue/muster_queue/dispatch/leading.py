@@ -12,6 +12,7 @@ import structlog
 
 from muster_api.jobs import AIJob
 from muster_kube.backoff import Backoff
+from muster_kube.cancelling import end_all
 from muster_kube.clock import Clock
 from muster_kube.writer import Writer
 from muster_queue.dispatch.feed import Feed
@@ -93,11 +94,15 @@ class Dispatch:
         mirror = self._mirror()
         works = {**self._works_on_aijobs(mirror), **self._works_on_stores()}
         self.feed.follow()
+        tasks = [
+            asyncio.create_task(self._go_on(name, work, mirror), name=f"dispatch {name}")
+            for name, work in works.items()
+        ]
         try:
-            async with asyncio.TaskGroup() as tasks:
-                for name, work in works.items():
-                    tasks.create_task(self._go_on(name, work, mirror), name=f"dispatch {name}")
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
         finally:
+            # Gangs have no leader before the last of them has ended.
+            await end_all(tasks)
             mirror.stop()
             self.feed.leave()
 

@@ -8,6 +8,7 @@ from typing import Any, Self
 
 from redis import exceptions
 
+from muster_queue.index.cancellation import heeding_cancellation
 from muster_queue.index.connection import Connected, IndexSettings, connect
 from muster_queue.index.errors import IndexAway, IndexFailure, IndexFull, IndexMisused
 from muster_queue.index.lua import script
@@ -32,6 +33,10 @@ class Calls:
 
     async def run(self, operation: str, keys: Sequence[str], arguments: Sequence[Argument]) -> Any:
         """Runs the script of that name; what fails is one of IndexFailure."""
+        with heeding_cancellation():
+            return await self._run_in_time(operation, keys, arguments)
+
+    async def _run_in_time(self, operation: str, keys: Sequence[str], arguments: Sequence[Argument]) -> Any:
         try:
             async with asyncio.timeout(self._timeout):
                 return await self._run(operation, keys, arguments)

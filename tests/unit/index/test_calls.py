@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
 import pytest
 from redis import exceptions
@@ -73,3 +74,22 @@ async def test_a_call_that_hangs_is_given_up() -> None:
 
     with pytest.raises(IndexAway, match="take: TimeoutError"):
         await Calls(Connected(HangingClient()), 0.001).run("take", (), ())
+
+
+async def test_a_cancellation_that_the_client_library_loses_is_not_lost() -> None:
+    """A leader that goes on looking at the index would keep the next one from leading."""
+    asked = asyncio.Event()
+
+    class Deaf:
+        async def execute_command(self, *_: object) -> bytes:
+            with contextlib.suppress(asyncio.CancelledError):
+                asked.set()
+                await asyncio.Event().wait()
+            return b"1"
+
+    call = asyncio.create_task(Calls(Connected(Deaf()), 60.0).run("take", ("key",), (1,)))
+    async with asyncio.timeout(10):
+        await asked.wait()
+        call.cancel()
+        await asyncio.wait({call})
+    assert call.cancelled()
