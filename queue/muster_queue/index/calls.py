@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any, Self
 
 from redis import exceptions
@@ -34,14 +33,14 @@ class Calls:
 
     async def run(self, operation: str, keys: Sequence[str], arguments: Sequence[Argument]) -> Any:
         """Runs the script of that name; what fails is one of IndexFailure."""
+        # The client sends with `wait_for`, and whoever calls in a loop would go on for ever.
         with heeding_cancellation():
             return await self._run_in_time(operation, keys, arguments)
 
     async def _run_in_time(self, operation: str, keys: Sequence[str], arguments: Sequence[Argument]) -> Any:
         try:
             async with asyncio.timeout(self._timeout):
-                with _cancellation_kept():
-                    return await self._run(operation, keys, arguments)
+                return await self._run(operation, keys, arguments)
         except (exceptions.RedisError, exceptions.RedisClusterException, OSError, TimeoutError) as error:
             raise _translated(operation, error) from error
 
@@ -56,21 +55,6 @@ class Calls:
     async def close(self) -> None:
         """Gives the connections back."""
         await self._connected.close()
-
-
-@contextmanager
-def _cancellation_kept() -> Iterator[None]:
-    """Python 3.11's `wait_for`, which the client sends with, loses a cancellation that comes in the same step.
-
-    Whoever calls in a loop would go on for ever, and with it the process that was told to stop.
-    """
-    task = asyncio.current_task()
-    before = task.cancelling() if task is not None else 0
-    try:
-        yield
-    finally:
-        if task is not None and task.cancelling() > before:
-            raise asyncio.CancelledError
 
 
 def _translated(operation: str, error: Exception) -> IndexFailure:
