@@ -140,6 +140,18 @@ def test_an_object_that_comes_after_its_job_was_deleted_goes_too(
     assert backlog.job(job_id).phase is JobPhase.CANCELLED
 
 
+def test_last_words_that_postgres_cannot_keep_stop_nobody(jobs: JobStage, backlog: Backlog) -> None:
+    """A process may write any character when it ends."""
+    jobs.stage.add_nodes(1)
+    odd, other = backlog.submit(jobs.manifest("odd", retryPolicy={"maxRetries": 0}), jobs.manifest("other"))
+    for job_id, name, code, words in ((odd, "odd", 1, "out of\0luck"), (other, "other", 0, "")):
+        backlog.wait_phase(job_id, JobPhase.RUNNING)
+        (pod,) = jobs.pods(name)
+        jobs.end(pod, code, words)
+    backlog.wait_phase(other, JobPhase.SUCCEEDED)
+    assert "out of\ufffdluck" in backlog.wait_phase(odd, JobPhase.DEAD_LETTER).message
+
+
 def test_jobs_go_on_while_redis_is_away(jobs: JobStage, backlog: Backlog, service: Service) -> None:
     jobs.stage.add_nodes(1)
     service.redis.kill()
