@@ -13,9 +13,9 @@ class PoolSettings(BaseSettings):
 
     lease_seconds: float = Field(default=30.0, ge=1, le=3600)
     """Without a heartbeat for so long an attempt is lost; workers beat at a third of it."""
-    pace: float = Field(default=0.003, ge=0)
+    pace: float = Field(default=0.005, ge=0)
     """At least so long from one round of a queue to the next: the smallest batches cost more than they save."""
-    settling_pace: float = Field(default=0.01, ge=0)
+    settling_pace: float = Field(default=0.02, ge=0)
     """The same for heartbeats and acknowledgements, which nobody is in a hurry for."""
     first_look: float = Field(default=0.005, gt=0)
     """An empty pool is looked at again after so long, then ever less often: for jobs that other processes store."""
