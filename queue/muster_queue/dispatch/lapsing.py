@@ -1,4 +1,4 @@
-"""What becomes of jobs whose time is over: back-off, waiting too long, running too long. Pure."""
+"""What becomes of jobs whose time is over: back-off, waiting too long, running too long, kept long enough. Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from muster_api.objects import KubernetesStruct
 from muster_api.phases import JobPhase
 from muster_api.reasons import Reason
 from muster_queue.storage.records import Change, Job
-from muster_queue.storage.transitions import STARTED, is_legal
+from muster_queue.storage.transitions import ENDED, STARTED, is_legal
 
 
 class _Limits(KubernetesStruct, frozen=True, kw_only=True):
@@ -31,7 +31,9 @@ def is_overdue(job: Job) -> bool:
 
 
 def after_waiting(job: Job) -> Change | None:
-    """For a job that waits: the pause is over, or it has waited too long."""
+    """For a job that waits: the pause is over, or it has waited too long; one that has ended was kept long enough."""
+    if job.phase in ENDED:
+        return Change(job_id=job.id, version=job.version, is_gone=True)
     if job.phase is JobPhase.RETRYING:
         return Change(
             job_id=job.id,

@@ -125,6 +125,40 @@ async def test_a_silent_worker_loses_its_job_once(database: Database, times: Tim
     assert (attempt.failure, attempt.outcome) == ("nodeLost", JobPhase.QUEUED)
 
 
+async def test_what_has_ended_is_gone_once_it_was_kept_long_enough(database: Database, times: Timekeeper) -> None:
+    brief = msgspec.Raw(b'{"jobType":"inference","ttlSecondsAfterFinished":0}')
+    long = msgspec.Raw(b'{"jobType":"inference","ttlSecondsAfterFinished":60}')
+    soon, cancelled, later, kept = (
+        pooled(name=name, is_named=True, spec=spec)
+        for name, spec in (("soon", brief), ("cancelled", brief), ("later", long), ("kept", LIMITED))
+    )
+    await store(database, soon, cancelled, later, kept)
+    for job in (soon, later, kept):
+        await claim(database, job)
+        end = Change(job_id=job.id, attempt=1, holder="worker", target=JobPhase.SUCCEEDED)
+        assert (await Attempts(database).acknowledge([end], "worker")).moved
+    await Mover(database).move_one(Change(job_id=cancelled.id, target=JobPhase.CANCELLED), ADA)
+    await times.wake()
+    found = {name: await Jobs(database).named("team-a", name) for name in ("soon", "cancelled", "later", "kept")}
+    assert {name for name, job in found.items() if job is None} == {"soon", "cancelled"}
+    assert await phase(database, soon) is JobPhase.SUCCEEDED
+    assert await Jobs(database).due() == []
+    # Its name is free again.
+    again = pooled(name="soon", is_named=True)
+    assert not (await Submissions(database).store([make_request(again)])).missing
+
+
+async def test_a_job_that_is_begun_anew_is_not_gone_by_its_old_end(database: Database, times: Timekeeper) -> None:
+    job = pooled(spec=msgspec.Raw(b'{"jobType":"inference","ttlSecondsAfterFinished":0}'))
+    await store(database, job)
+    await claim(database, job)
+    await Attempts(database).fail([Change(job_id=job.id, attempt=1, target=JobPhase.FAILED, failure="exitCode")], "w")
+    await Mover(database).move_one(Change(job_id=job.id, target=JobPhase.QUEUED, retries=0), ADA)
+    await times.wake()
+    assert await phase(database, job) is JobPhase.QUEUED
+    assert (await Jobs(database).get(job.id)).gone_at is None
+
+
 async def test_jobs_with_an_aijob_are_left_to_it(database: Database, times: Timekeeper) -> None:
     job = make_job(wake_seconds=0.0)
     await store(database, job)

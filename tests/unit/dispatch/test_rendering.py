@@ -14,6 +14,7 @@ from muster_api.phases import JobPhase
 from muster_queue.dispatch.lapsing import after_waiting, queue_time
 from muster_queue.dispatch.rendering import object_of, row_of
 from muster_queue.storage.records import Job
+from muster_queue.storage.transitions import ENDED
 
 ID = UUID("01980000-0000-7000-8000-000000000001")
 NOW = datetime(2026, 1, 1, 12, 30, 15, 123456, tzinfo=UTC)
@@ -91,6 +92,11 @@ def test_what_waits_too_long_fails(phase: JobPhase) -> None:
     assert change is not None and (change.target, change.reason) == (JobPhase.FAILED, "QueueTimeout")
 
 
-def test_what_has_ended_is_left_alone() -> None:
-    assert after_waiting(stored(phase=JobPhase.SUCCEEDED)) is None
+@pytest.mark.parametrize("phase", sorted(ENDED))
+def test_what_has_ended_and_was_kept_long_enough_is_gone(phase: JobPhase) -> None:
+    change = after_waiting(stored(phase=phase))
+    assert change is not None and (change.target, change.is_gone, change.version) == (None, True, 3)
+
+
+def test_a_limit_that_cannot_be_read_is_none() -> None:
     assert queue_time(stored(b'{"queueTimeoutSeconds":"soon"}')) is None

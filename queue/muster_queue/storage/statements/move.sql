@@ -26,7 +26,11 @@ moved as (
         updated_at = now(),
         queued_at = case when i.target = 'Queued' then now() else j.queued_at end,
         finished_at = case when i.is_end then now() when i.target is null then j.finished_at end,
-        wake_at = case when i.target is null and i.wake_seconds is null then j.wake_at
+        wake_at = case
+            when i.target is null and i.wake_seconds is null then case when i.is_gone then null else j.wake_at end
+            -- What has no AIJob that would keep the time is looked at once more when it is to be forgotten.
+            when i.is_end and j.object_uid is null
+                then now() + interval '1 second' * (j.spec ->> 'ttlSecondsAfterFinished')::double precision
             else now() + i.wake_seconds * interval '1 second' end,
         gone_at = case when i.is_gone then now() else j.gone_at end,
         -- What its AIJob has to hear of: not what was heard from it.
