@@ -94,6 +94,9 @@ SUBMITTED_ANNOTATION: Final = f"{PREFIX}submitted"
 QUEUED_ANNOTATION: Final = f"{PREFIX}queued"
 """Since when that job waited before it became an AIJob, for its queueTimeoutSeconds."""
 
+TRACE_ANNOTATION: Final = f"{PREFIX}trace"
+"""On an AIJob and its pods: the W3C trace context that the job belongs to, as a `traceparent` header has it."""
+
 SIMULATE_PREFIX: Final = f"{PREFIX}simulate-"
 """Annotations that a simulated node plays: from an AIJob they are handed on to its pods."""
 

@@ -18,6 +18,7 @@ from muster_kube import failpoints
 from muster_kube.backoff import Backoff
 from muster_kube.errors import AmbiguousWrite, ApiError, Conflict, NotFound, TooManyRequests, Unavailable
 from muster_kube.resources import PODS
+from muster_kube.tracing import NO_TRACER, Tracer, follow
 from muster_kube.writer import Writer
 
 log = structlog.get_logger(__name__)
@@ -80,11 +81,20 @@ class _Attempt(msgspec.Struct, frozen=True, gc=False):
 class Binder:
     """Turns a decision to bind into a bound pod, or into the error that sends the pod back into the queue."""
 
-    def __init__(self, writer: Writer, state: ClusterState, rate: BindRate, metrics: Metrics, concurrency: int) -> None:
+    def __init__(
+        self,
+        writer: Writer,
+        state: ClusterState,
+        rate: BindRate,
+        metrics: Metrics,
+        concurrency: int,
+        tracer: Tracer = NO_TRACER,
+    ) -> None:
         self._writer = writer
         self._state = state
         self._rate = rate
         self._metrics = metrics
+        self._tracer = tracer
         self._slots = asyncio.Semaphore(concurrency)
         self._under_way: dict[str, tuple[str, asyncio.Task[str]]] = {}
         self._in_doubt: dict[str, asyncio.TimerHandle] = {}
@@ -111,6 +121,8 @@ class Binder:
         await asyncio.gather(*(task for _, task in self._under_way.values()), return_exceptions=True)
 
     async def _bind(self, record: PodRecord, node: str, is_alive: IsAlive) -> str:
+        attributes = {"k8s.namespace.name": record.namespace, "k8s.pod.name": record.name, "k8s.node.name": node}
+        span = follow(self._tracer, "bind pod", record.trace, attributes)
         self._rate.begin(time.monotonic())
         try:
             async with self._slots:
@@ -120,6 +132,7 @@ class Binder:
         finally:
             self._rate.end(time.monotonic())
         self._metrics.count_binding(is_bound=not error)
+        span.end(error)
         return error
 
     async def _post(self, record: PodRecord, node: str, is_alive: IsAlive) -> str:

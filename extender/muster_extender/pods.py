@@ -7,9 +7,10 @@ from collections.abc import Collection, Iterable
 import msgspec
 
 from muster_api.membership import asks_for, demand, is_gated, shape_of
-from muster_api.names import BIND_MARKER, GANG_LABEL, MEMBER_MARKER, RELEASE_ANNOTATION
+from muster_api.names import BIND_MARKER, GANG_LABEL, MEMBER_MARKER, RELEASE_ANNOTATION, TRACE_ANNOTATION
 from muster_api.objects import Pod
 from muster_api.quantities import QuantityError
+from muster_api.traces import read_traceparent
 
 
 class PodRecord(msgspec.Struct, frozen=True, gc=False):
@@ -35,6 +36,8 @@ class PodRecord(msgspec.Struct, frozen=True, gc=False):
     is_gated: bool
     is_deleting: bool
     created: str
+    trace: str | None = None
+    """The context of the trace that its binding belongs to."""
 
     @property
     def is_bound(self) -> bool:
@@ -64,6 +67,7 @@ def record_of(pod: Pod, resources: Collection[str], old: PodRecord | None = None
         is_gated=is_gated(pod),
         is_deleting=pod.is_deleting,
         created=metadata.creation_timestamp or "",
+        trace=read_traceparent(metadata.annotations.get(TRACE_ANNOTATION)),
     )
 
 

@@ -39,6 +39,7 @@ from muster_kube.resources import GANGS, NAMESPACES, NODES, PLACEMENT_TERMS, SEC
 from muster_kube.serve import HttpServer
 from muster_kube.session import ApiSession
 from muster_kube.supervision import Supervisor
+from muster_kube.tracing import Tracer, tracing
 from muster_kube.wire import KubernetesObject
 from muster_kube.writer import Writer
 
@@ -108,7 +109,7 @@ def _fence(state: ClusterState, term: PlacementTerm) -> None:
 class Extender:
     """The composition root: everything that lives as long as the process."""
 
-    def __init__(self, settings: ExtenderSettings, session: ApiSession, clock: Clock) -> None:
+    def __init__(self, settings: ExtenderSettings, session: ApiSession, clock: Clock, tracer: Tracer) -> None:
         self._settings = settings
         self._caches = Caches(session)
         self._metrics = Metrics(int(os.environ.get(KILLS_VARIABLE, "0")))
@@ -119,7 +120,7 @@ class Extender:
         self._state = ClusterState(settings.gpu_resources, TicketVerifier())
         writer = Writer(session, concurrency=settings.bind_concurrency + _SPARE_CONNECTIONS, field_manager=SERVICE)
         rate = BindRate(settings.bind_concurrency)
-        self._binder = Binder(writer, self._state, rate, self._metrics, settings.bind_concurrency)
+        self._binder = Binder(writer, self._state, rate, self._metrics, settings.bind_concurrency, tracer)
         self._fuse = Fuse(FuseRules())
         self._held = HeldCalls(
             self._state,
@@ -175,10 +176,13 @@ class Extender:
 
 
 async def _main(settings: ExtenderSettings, supervisor: Supervisor) -> None:
-    async with await ApiSession.connect(
-        connection_limit=settings.bind_concurrency + 2 * _SPARE_CONNECTIONS, user_agent=SERVICE
-    ) as session:
-        await Extender(settings, session, SystemClock()).serve(supervisor)
+    connections = settings.bind_concurrency + 2 * _SPARE_CONNECTIONS
+    async with (
+        await ApiSession.connect(connection_limit=connections, user_agent=SERVICE) as session,
+        # The last spans are sent while the heartbeat goes on.
+        tracing(SERVICE) as tracer,
+    ):
+        await Extender(settings, session, SystemClock(), tracer).serve(supervisor)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -51,6 +51,8 @@ class MemoryJobs:
         """What the next changes fail with."""
         self.missing: list[str] = []
         self.batches: list[int] = []
+        self.traces: list[str | None] = []
+        """Of the jobs that were submitted, in order."""
         self.begun = 0
         """Submissions that came the short way."""
         self._news = asyncio.Condition()
@@ -84,6 +86,7 @@ class MemoryJobs:
     ) -> Sequence[Outcome]:
         self._fail()
         self.batches.append(len(jobs))
+        self.traces += [job.trace for job in jobs]
         if key is not None:
             known = self.keys.get((actor, key.key))
             if known is not None:

@@ -18,6 +18,7 @@ from bones.token_maker import TokenMaker, issuer_settings
 from muster_kube.clock import SystemClock
 from muster_kube.session import ApiSession
 from muster_kube.supervision import Supervisor
+from muster_kube.tracing import NO_TRACER, Tracer
 from muster_queue.identity.gatekeeper import open_gatekeeper
 from muster_queue.identity.settings import IdentitySettings
 from muster_queue.index.connection import IndexSettings
@@ -59,7 +60,7 @@ def limits(**tenants: float) -> Limits:
 
 @asynccontextmanager
 async def service_world(
-    folder: Path, database_url: str, redis_url: str, chosen: Limits | None = None
+    folder: Path, database_url: str, redis_url: str, chosen: Limits | None = None, tracer: Tracer = NO_TRACER
 ) -> AsyncIterator[ServiceWorld]:
     """Serves on loopback until the test is over."""
     tokens, clock, registry = TokenMaker(), SystemClock(), CollectorRegistry()
@@ -79,7 +80,9 @@ async def service_world(
         Supervisor() as supervisor,
         open_stores(settings) as stores,
         await ApiSession.connect(reviews.write_kubeconfig(folder)) as session,
-        open_service(supervisor, stores, session, session, chosen or limits(), clock, registry) as service,
+        open_service(
+            supervisor, stores, session, session, chosen or limits(), clock, registry, tracer=tracer
+        ) as service,
         open_gatekeeper(IdentitySettings(token_issuers=(issuer_settings(str(keys)),)), session, clock) as gate,
         aiohttp.ClientSession() as client,
     ):

@@ -29,6 +29,7 @@ from muster_api.names import (
     RELEASE_ANNOTATION,
     TOPOLOGY_ANNOTATION,
     TOPOLOGY_KEY_ANNOTATION,
+    TRACE_ANNOTATION,
 )
 from muster_api.objects import Container, Pod
 from muster_api.priorities import PriorityError, parse_priority
@@ -51,6 +52,7 @@ KNOWN_ANNOTATIONS: Final = frozenset(
         PIN_ANNOTATION,
         ON_BROKEN_ANNOTATION,
         RELEASE_ANNOTATION,
+        TRACE_ANNOTATION,
     }
 )
 

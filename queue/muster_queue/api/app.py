@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry
 from muster_kube.clock import SystemClock
 from muster_kube.session import ApiSession
 from muster_kube.supervision import Supervisor
+from muster_kube.tracing import tracing
 from muster_queue.index.connection import IndexSettings
 from muster_queue.intake.settings import IntakeSettings
 from muster_queue.pools.pools import Pools
@@ -22,6 +23,7 @@ from muster_queue.service.stores import StoreSettings, open_stores
 from muster_queue.storage.settings import StorageSettings
 from muster_queue.variables import read_settings
 
+SERVICE: Final = "muster-api"
 API_CONNECTIONS: Final = 64
 
 
@@ -51,15 +53,16 @@ async def run_api(supervisor: Supervisor, settings: Settings) -> None:
     """Serves until the supervisor stops: the server ends first, then what answers its requests, then the stores."""
     clock, registry = SystemClock(), CollectorRegistry()
     async with (
+        tracing(SERVICE) as tracer,
         open_stores(settings.stores) as stores,
-        await ApiSession.connect(connection_limit=API_CONNECTIONS, user_agent="muster-api") as session,
+        await ApiSession.connect(connection_limit=API_CONNECTIONS, user_agent=SERVICE) as session,
         # On connections of its own: logs that are followed hold theirs for as long as they are.
         await ApiSession.connect(connection_limit=MOST_STREAMS, user_agent="muster-api-logs") as log_session,
     ):
         pools = Pools(stores.database, stores.index, settings.pools, clock, registry)
         supervisor.start("pools", pools.run())
         async with open_service(
-            supervisor, stores, session, log_session, settings, clock, registry, awaken=pools.awaken
+            supervisor, stores, session, log_session, settings, clock, registry, awaken=pools.awaken, tracer=tracer
         ) as service:
             try:
                 await serve_api(supervisor, settings.api, service, session, clock, registry, pools=pools)

@@ -38,6 +38,7 @@ from muster_kube.resources import (
 from muster_kube.serve import HttpServer
 from muster_kube.session import ApiSession
 from muster_kube.supervision import Supervisor
+from muster_kube.tracing import NO_TRACER, Tracer, tracing
 from muster_kube.writer import Writer
 from muster_queue.controller.census import census_of
 from muster_queue.controller.endpoint_publisher import EndpointPublisher
@@ -63,6 +64,7 @@ from muster_queue.jobs.templates import priority_of
 
 log = structlog.get_logger(__name__)
 
+SERVICE: Final = "muster-controller"
 LEASE_NAME: Final = "muster-controller"
 OWN_SLICES: Final = f"{SLICE_MANAGER_LABEL}={SLICE_MANAGER}"
 
@@ -140,9 +142,11 @@ class Controller:
         registry: CollectorRegistry,
         clock: Clock,
         stores: DispatchStores | None = None,
+        tracer: Tracer = NO_TRACER,
     ) -> None:
         self._settings = settings
         self._clock = clock
+        self._tracer = tracer
         self._world = World(settings.gpu_resources)
         self._key = ReleaseKey(self._world)
         self._reflectors = Reflectors.make(session, settings.namespace)
@@ -170,6 +174,7 @@ class Controller:
             metrics=self._metrics,
             clock=clock,
             jobs=JobPerformer(self._world, gangs, makers, reporter, self._metrics, clock),
+            tracer=tracer,
         )
         self._probes = Probes(self._unready, registry)
         self._dispatch = self._make_dispatch(stores, session, registry) if stores is not None else None
@@ -184,6 +189,7 @@ class Controller:
             lambda job: priority_of(job, catalog.queue_of(job)),
             DispatchMetrics(registry),
             self._clock,
+            self._tracer,
         )
         dispatch.feed.subscribe(self._reflectors.jobs)
         return dispatch
@@ -278,11 +284,16 @@ class Controller:
 async def run_controller(supervisor: Supervisor, settings: ControllerSettings, service: ServiceSettings | None) -> None:
     """The whole controller; without a queue service it knows the jobs of kubectl alone."""
     async with (
+        tracing(SERVICE) as tracer,
         AsyncExitStack() as stack,
         await ApiSession.connect(connection_limit=80, user_agent="muster-controller") as session,
         # On a connection of its own: a renewal that queues behind thousands of tickets would cost the leadership.
         await ApiSession.connect(connection_limit=2, user_agent="muster-controller-lease") as lease_session,
     ):
         stores = await DispatchStores.open(service, stack) if service is not None else None
-        controller = Controller(settings, session, lease_session, CollectorRegistry(), SystemClock(), stores)
-        await controller.run(supervisor)
+        controller = Controller(settings, session, lease_session, CollectorRegistry(), SystemClock(), stores, tracer)
+        try:
+            await controller.run(supervisor)
+        finally:
+            # Whoever leads gives that up while there is a session to say so, and before the last spans are sent.
+            await supervisor.close()

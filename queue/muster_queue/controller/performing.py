@@ -17,8 +17,10 @@ from muster_api.tickets import Epoch, Ticket, single_gang
 from muster_kube.clock import Clock, rfc3339
 from muster_kube.errors import ApiError, Conflict, Forbidden, Invalid, NotFound, TooManyRequests
 from muster_kube.failpoints import hit
+from muster_kube.tracing import NO_TRACER, Tracer
 from muster_kube.writer import Writer
 from muster_queue.controller import statuses
+from muster_queue.controller.admission import trace_admission
 from muster_queue.controller.budgets import read_budgets, why_held_up
 from muster_queue.controller.gang_writer import GangWriter, LostFenceError
 from muster_queue.controller.groups import Group
@@ -53,6 +55,7 @@ class Hands:
     metrics: Metrics
     clock: Clock
     jobs: JobPerformer
+    tracer: Tracer = NO_TRACER
 
 
 class Performer:
@@ -152,6 +155,8 @@ class Performer:
             self._hands.metrics.aborts.labels(move.status.reason).inc()
         if move.kind == "released":
             await hit("controller.release.after-released")
+            if group.job is not None:
+                trace_admission(self._hands.tracer, group.job, gang)
         if move.kind in LOGGED:
             _log_move(gang, move)
         self._hands.reporter.moved(group)

@@ -14,6 +14,7 @@ from muster_api.jobs import AIJob
 from muster_kube.backoff import Backoff
 from muster_kube.cancelling import end_all
 from muster_kube.clock import Clock
+from muster_kube.tracing import NO_TRACER, Tracer
 from muster_kube.writer import Writer
 from muster_queue.dispatch.feed import Feed
 from muster_queue.dispatch.importer import Importer
@@ -79,6 +80,7 @@ class Dispatch:
         priority_of: Callable[[AIJob], int],
         metrics: DispatchMetrics,
         clock: Clock,
+        tracer: Tracer = NO_TRACER,
     ) -> None:
         self.feed = Feed(priority_of)
         self._stores = stores
@@ -86,6 +88,7 @@ class Dispatch:
         self._priority_of = priority_of
         self._metrics = metrics
         self._clock = clock
+        self._tracer = tracer
 
     async def lead(self) -> None:
         """Until cancelled: what fails is logged, counted and tried again."""
@@ -157,6 +160,7 @@ class Dispatch:
             self._objects,
             self._metrics,
             self._clock,
+            self._tracer,
         )
         return {
             "materialise": materialiser.round,

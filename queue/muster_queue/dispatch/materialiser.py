@@ -16,6 +16,7 @@ from muster_api.reasons import Reason
 from muster_kube.backoff import Backoff
 from muster_kube.clock import Clock
 from muster_kube.errors import ApiError, Invalid, NotFound
+from muster_kube.tracing import NO_TRACER, Tracer, follow
 from muster_queue.dispatch.feed import Feed
 from muster_queue.dispatch.metrics import DispatchMetrics
 from muster_queue.dispatch.mirroring import HOLDER
@@ -48,6 +49,7 @@ class Materialiser:
         objects: JobObjects,
         metrics: DispatchMetrics,
         clock: Clock,
+        tracer: Tracer = NO_TRACER,
     ) -> None:
         self._settings = settings
         self._feed = feed
@@ -57,6 +59,7 @@ class Materialiser:
         self._objects = objects
         self._metrics = metrics
         self._clock = clock
+        self._tracer = tracer
         self._resting: dict[UUID, float] = {}
         self._patience: dict[UUID, Backoff] = {}
 
@@ -81,7 +84,7 @@ class Materialiser:
 
         async def make(job: Job) -> AIJob | Change | None:
             async with slots:
-                return await self._make(job)
+                return await self._make_traced(job)
 
         outcomes = await asyncio.gather(*map(make, jobs))
         made = {job.id: one for job, one in zip(jobs, outcomes, strict=True) if isinstance(one, AIJob)}
@@ -92,6 +95,13 @@ class Materialiser:
             for one in made.values():
                 self._feed.see_answer(one)
         await self._refuse([one for one in outcomes if isinstance(one, Change)])
+
+    async def _make_traced(self, job: Job) -> AIJob | Change | None:
+        attributes = {"muster.namespace": job.namespace, "muster.job": job.name, "muster.job_id": str(job.id)}
+        span = follow(self._tracer, "make AIJob", job.trace, attributes)
+        outcome = await self._make(job)
+        span.end(_why_not(outcome))
+        return outcome
 
     async def _make(self, job: Job) -> AIJob | Change | None:
         """The AIJob, or why there can be none; None where it has to be tried again later."""
@@ -126,6 +136,17 @@ class Materialiser:
         log.warning(
             "AIJob cannot be made now", namespace=job.namespace, job=job.name, error=str(error), again_after=delay
         )
+
+
+def _why_not(outcome: AIJob | Change | None) -> str:
+    """Why there is no AIJob; empty where there is one."""
+    match outcome:
+        case AIJob():
+            return ""
+        case Change(message=message):
+            return message or "refused"
+        case _:
+            return "not made now, but later"
 
 
 def _is_wanted(job: Job) -> bool:

@@ -7,9 +7,17 @@ from typing import Any, Final
 import msgspec
 
 from muster_api.jobs import AIJob, AIJobSpec, Execution
-from muster_api.names import GROUP, JOB_ID_ANNOTATION, QUEUED_ANNOTATION, SUBMITTED_ANNOTATION, VERSION
+from muster_api.names import (
+    GROUP,
+    JOB_ID_ANNOTATION,
+    QUEUED_ANNOTATION,
+    SUBMITTED_ANNOTATION,
+    TRACE_ANNOTATION,
+    VERSION,
+)
 from muster_api.phases import JobPhase
 from muster_queue.dispatch.mirroring import phase_meant
+from muster_queue.jobs.environment import trace_of
 from muster_queue.jobs.ordering import job_id_of, moment_text
 from muster_queue.storage.records import Job, NewJob
 
@@ -34,6 +42,7 @@ def object_of(job: Job) -> dict[str, Any]:
                 JOB_ID_ANNOTATION: str(job.id),
                 SUBMITTED_ANNOTATION: moment_text(job.created_at),
                 QUEUED_ANNOTATION: moment_text(job.queued_at or job.created_at),
+                **({TRACE_ANNOTATION: job.trace} if job.trace else {}),
             },
         },
         # What was changed since the submission stands in the row.
@@ -58,6 +67,7 @@ def row_of(job: AIJob, priority: int) -> NewJob:
         labels=dict(list(labels.items())[:MOST_LABELS]) or None,
         spec=msgspec.Raw(msgspec.json.encode(spec)),
         submitter=SUBMITTER,
+        trace=trace_of(job),
         object_uid=job.metadata.uid,
     )
 

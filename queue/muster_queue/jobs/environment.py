@@ -9,6 +9,8 @@ from typing import Final
 import msgspec
 
 from muster_api.jobs import AIJob
+from muster_api.names import TRACE_ANNOTATION
+from muster_api.traces import TRACE_VARIABLE, read_traceparent
 
 FIRST_PORT: Final = 20_000
 PORTS: Final = 10_000
@@ -36,7 +38,10 @@ class Run:
 
 
 def environment(job: AIJob, run: Run, rank: str) -> list[dict[str, str]]:
-    """The user's variables first, then ours (JOB_VARIABLES), which nobody overrides: torch needs the right ones."""
+    """The user's variables first, then ours (JOB_VARIABLES), which nobody overrides: torch needs the right ones.
+
+    The trace alone is the user's where both have one.
+    """
     address, port, size = f"{run.pod_name(0)}.{run.job}", str(run.master_port), str(run.size)
     ours = {
         "MASTER_ADDR": address,
@@ -59,7 +64,14 @@ def environment(job: AIJob, run: Run, rank: str) -> list[dict[str, str]]:
         "MUSTER_CONFIG": _literal(msgspec.json.encode(job.spec.config).decode()),
     }
     theirs = {variable.name: variable.value for variable in job.spec.env if variable.name not in ours}
-    return [{"name": name, "value": value} for name, value in (theirs | ours).items()]
+    trace = trace_of(job)
+    traced = {TRACE_VARIABLE: trace} if trace else {}
+    return [{"name": name, "value": value} for name, value in (traced | theirs | ours).items()]
+
+
+def trace_of(job: AIJob) -> str | None:
+    """The trace context of the job; users may write anything there, and only a valid one goes further."""
+    return read_traceparent(job.metadata.annotations.get(TRACE_ANNOTATION))
 
 
 def _literal(text: str) -> str:

@@ -25,13 +25,14 @@ from muster_api.names import (
     QUEUE_LABEL,
     RELEASE_ANNOTATION,
     SIMULATE_PREFIX,
+    TRACE_ANNOTATION,
     VERSION,
     job_gang_name,
 )
 from muster_api.objects import Pod
 from muster_api.priorities import NORMAL, WORDS, class_for
 from muster_api.quantities import LARGEST_INT64
-from muster_queue.jobs.environment import Run, environment
+from muster_queue.jobs.environment import Run, environment, trace_of
 
 DEFAULT_REQUESTS: Final = {"cpu": "1", "memory": "1Gi"}
 NODE_TAINTS: Final = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
@@ -173,6 +174,8 @@ def _manifest(template: JobTemplate, run: Run, tokens: dict[str, str]) -> Manife
     container |= {"command": spec.command} if spec.command else {}
     container |= {"args": spec.args} if spec.args else {}
     handed_on = {key: value for key, value in job.metadata.annotations.items() if key.startswith(SIMULATE_PREFIX)}
+    trace = trace_of(job)
+    handed_on |= {TRACE_ANNOTATION: trace} if trace else {}
     return {
         "apiVersion": "v1",
         "kind": "Pod",

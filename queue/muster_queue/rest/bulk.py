@@ -19,7 +19,7 @@ from muster_queue.rest.service import JobService, Outcome, Submission
 from muster_queue.rest.service_errors import OutcomeUnknown, Overloaded, ServiceError
 from muster_queue.rest.submissions import read_job
 from muster_queue.rest.submitting import to_submission, unknown_outcome
-from muster_queue.rest.wire import Scope, answer, require_json, stream_body
+from muster_queue.rest.wire import Scope, answer, require_json, stream_body, trace_of
 
 LARGEST_BULK: Final = 32 << 20
 MOST_JOBS: Final = 100_000
@@ -43,7 +43,7 @@ class SubmitMany:
             raise problem_of(Overloaded(1.0, "too many bulks are under way"))
         self._under_way += 1
         try:
-            bulk = _Bulk(self._service, entry_of(scope), idempotency_key(scope))
+            bulk = _Bulk(self._service, entry_of(scope), idempotency_key(scope), trace_of(scope))
             chunks = stream_body(scope, receive, LARGEST_BULK)
             await bulk.take(elements(chunks) if media == JSON_TYPE else lines(chunks))
         finally:
@@ -55,10 +55,11 @@ class SubmitMany:
 class _Bulk:
     """One bulk on its way in."""
 
-    def __init__(self, service: JobService, entry: Entry, key: str | None) -> None:
+    def __init__(self, service: JobService, entry: Entry, key: str | None, trace: str | None) -> None:
         self._service = service
         self._entry = entry
         self._key = key
+        self._trace = trace
         self._items: list[BulkItem] = []
         self._waiting: Items = []
         self._namespaces: set[str] = set()
@@ -110,7 +111,7 @@ class _Bulk:
                 results.append(_refused(first + offset, error))
             else:
                 results.append(None)
-                submissions.append(to_submission(read, namespace))
+                submissions.append(to_submission(read, namespace, self._trace))
                 requests.append(read.request)
             if self._pacer.is_due():
                 await self._pacer.rest()

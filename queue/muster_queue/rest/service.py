@@ -34,6 +34,8 @@ class Submission(Frozen, frozen=True, kw_only=True):
     """Whether its author has chosen the name."""
     spec: AIJobSpec
     labels: dict[str, str] = msgspec.field(default_factory=dict)
+    trace: str | None = None
+    """The trace context that it came with, or was given."""
 
 
 class IdempotencyKey(Frozen, frozen=True, kw_only=True):

@@ -14,7 +14,7 @@ from muster_queue.rest.problems import AWAY_SECONDS, Kind, ProblemError, retry_a
 from muster_queue.rest.service import IdempotencyKey, JobService, Submission, Submitted
 from muster_queue.rest.service_errors import OutcomeUnknown, ServiceError
 from muster_queue.rest.submissions import ReadJob, read_job
-from muster_queue.rest.wire import LARGEST_JOB, Scope, answer, read_body, require_json
+from muster_queue.rest.wire import LARGEST_JOB, Scope, answer, read_body, require_json, trace_of
 
 REPLAYED: Final = (b"idempotent-replayed", b"true")
 
@@ -32,7 +32,7 @@ class SubmitOne:
         entry = entry_of(scope)
         namespace = read.request.namespace or entry.caller.namespace
         await entry.require(create_in(namespace))
-        submission = to_submission(read, namespace)
+        submission = to_submission(read, namespace, trace_of(scope))
         wanted = None if key is None else keyed(key, (namespace, read.request))
         submitted = await self._submit(submission, entry.caller.name, wanted)
         headers = [
@@ -59,7 +59,7 @@ def unknown_outcome(job_id: str) -> ProblemError:
     return ProblemError(Kind.UNKNOWN, detail, headers=retry_after(AWAY_SECONDS), job_id=job_id)
 
 
-def to_submission(read: ReadJob, namespace: str) -> Submission:
+def to_submission(read: ReadJob, namespace: str, trace: str | None = None) -> Submission:
     """With an id and a name."""
     job_id = new_job_id()
     request = read.request
@@ -70,4 +70,5 @@ def to_submission(read: ReadJob, namespace: str) -> Submission:
         is_named=request.name is not None,
         spec=read.spec,
         labels=request.labels,
+        trace=trace,
     )

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
+from muster_api.traces import read_traceparent
 from muster_kube.serve import JSON_TYPE, Receive, Send
 from muster_queue.rest.problems import PROBLEM_TYPE, Kind, ProblemError
 
@@ -77,6 +78,12 @@ def header(scope: Scope, name: bytes) -> bytes | None:
 def text_header(scope: Scope, name: bytes) -> str | None:
     value = header(scope, name)
     return None if value is None else value.decode("latin-1").strip()
+
+
+def trace_of(scope: Scope) -> str | None:
+    """The request's trace context. One that is invalid or was sent twice is no mistake: it is as if there were none."""
+    found = [value for name, value in scope["headers"] if name == b"traceparent"]
+    return read_traceparent(found[0].decode("latin-1").strip(" \t")) if len(found) == 1 else None
 
 
 def media_type(scope: Scope) -> bytes:

@@ -37,8 +37,8 @@ from muster_queue.service.member_logs import MemberLogs
 from muster_queue.service.reading import Reader
 from muster_queue.service.records import parse_id
 from muster_queue.service.rules import CANCEL, DROP, HOLD, RELEASE, REQUEUE, RETRY
-from muster_queue.service.submitting import Submitter
 from muster_queue.service.surroundings import Surroundings
+from muster_queue.service.traced_submitting import TakesSubmissions
 from muster_queue.service.why import why
 from muster_queue.storage.jobs import Jobs
 
@@ -48,7 +48,7 @@ class Parts:
     """What the service is made of."""
 
     jobs: Jobs
-    submitter: Submitter
+    submitter: TakesSubmissions
     changer: Changer
     reader: Reader
     auditor: Auditor

@@ -12,6 +12,7 @@ from muster_kube.clock import Clock
 from muster_kube.metrics import ReflectorCollector
 from muster_kube.session import ApiSession
 from muster_kube.supervision import Supervisor
+from muster_kube.tracing import NO_TRACER, Tracer
 from muster_queue.intake.intake import Intake
 from muster_queue.intake.settings import IntakeSettings
 from muster_queue.service.auditing import Auditor
@@ -29,6 +30,7 @@ from muster_queue.service.settings import TenantSettings
 from muster_queue.service.stores import Stores
 from muster_queue.service.submitting import Submitter
 from muster_queue.service.surroundings import Surroundings
+from muster_queue.service.traced_submitting import traced
 from muster_queue.storage.audit import AuditTrail, Verifier
 from muster_queue.storage.jobs import Jobs
 from muster_queue.storage.moving import Mover
@@ -57,6 +59,7 @@ async def open_service(
     registry: CollectorRegistry,
     *,
     awaken: Awaken = nobody_waits,
+    tracer: Tracer = NO_TRACER,
 ) -> AsyncIterator[QueueService]:
     """The service, at work. Its tasks are started before whatever is started with it, and so end after that."""
     database = stores.database
@@ -69,7 +72,7 @@ async def open_service(
     auditor = Auditor(AuditTrail(database), Verifier(database))
     parts = Parts(
         jobs=jobs,
-        submitter=Submitter(intake, jobs, tenants, counts, surroundings.priority_of),
+        submitter=traced(Submitter(intake, jobs, tenants, counts, surroundings.priority_of), tracer),
         changer=Changer(jobs, Mover(database)),
         reader=Reader(jobs),
         auditor=auditor,

@@ -37,6 +37,7 @@ def new_job(job: Submission, actor: str, priority: int) -> NewJob:
         labels=job.labels or None,
         spec=msgspec.Raw(_ENCODE(spec)),
         submitter=actor,
+        trace=job.trace,
         wake_seconds=spec.queue_timeout_seconds if phase is JobPhase.QUEUED else None,
     )
 

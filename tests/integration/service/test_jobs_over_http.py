@@ -16,6 +16,7 @@ from muster_queue.index.keys import QueueKey
 from muster_queue.service.records import parse_id
 from muster_queue.storage.attempts import Attempts
 from muster_queue.storage.audit import Sealer
+from muster_queue.storage.jobs import Jobs
 from muster_queue.storage.moving import Mover
 from muster_queue.storage.outbox import Outbox
 from muster_queue.storage.records import Actor, Beat, Candidate, Change
@@ -47,6 +48,15 @@ async def test_what_was_submitted_is_read_at_once(world: ServiceWorld) -> None:
     assert (spec["config"], spec["priority"], attempts) == (JOB["config"], 7, [])
     listed = (await world.ask("GET", f"{JOBS}?namespace=a&label=team=vision&phase=Queued")).json()
     assert [each["job_id"] for each in listed["items"]] == [job["job_id"]]
+
+
+async def test_the_trace_of_a_request_is_stored_with_its_jobs(world: ServiceWorld) -> None:
+    trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    one = await world.ask("POST", JOBS, json=JOB, headers={"traceparent": trace})
+    many = await world.ask("POST", f"{JOBS}bulk", json=[JOB], headers={"traceparent": trace})
+    stored = Jobs(world.stores.database)
+    for job_id in (one.json()["job_id"], many.json()["items"][0]["job_id"]):
+        assert (await stored.get(parse_id(job_id))).trace == trace
 
 
 async def test_a_repeated_request_gets_its_first_answer(world: ServiceWorld) -> None:

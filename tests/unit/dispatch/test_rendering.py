@@ -54,6 +54,16 @@ def test_the_object_says_what_the_row_says_now() -> None:
     assert metadata["annotations"]["aiplatform.example.com/submitted"] == "2026-01-01T12:30:15.123456Z"
 
 
+def test_both_say_which_trace_the_job_belongs_to() -> None:
+    trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    annotation = "aiplatform.example.com/trace"
+    assert object_of(stored(trace=trace))["metadata"]["annotations"][annotation] == trace
+    assert annotation not in object_of(stored())["metadata"]["annotations"]
+    for written, kept in ((trace, trace), ("nonsense", None)):
+        metadata = ObjectMeta(uid="u", annotations={annotation: written})
+        assert row_of(AIJob(metadata=metadata, spec=AIJobSpec(job_type=JobType.TRAINING)), 50).trace == kept
+
+
 def test_a_spec_that_cannot_be_read_is_an_error() -> None:
     with pytest.raises(msgspec.DecodeError):
         object_of(stored(b'{"image":"x"}'))

@@ -14,7 +14,8 @@ import pytest
 
 from bones.extender_world import make_gang, make_pod, make_single_ticket, make_state
 from bones.scripted_api_server import Answer, ScriptedApiServer, hangs_up, refuses, says, scripted
-from muster_api.names import GPU_RESOURCE
+from bones.span_notes import TRACE, SpanNotes
+from muster_api.names import GPU_RESOURCE, TRACE_ANNOTATION
 from muster_api.phases import GangPhase
 from muster_api.reasons import Reason
 from muster_extender import binding
@@ -135,6 +136,21 @@ async def test_a_binding_is_posted_until_its_end_is_known(case: str, tmp_path: P
     # Bound or not, the pod's GPUs are counted once: by the binding, or by its ticket.
     assert state.ledger.free("n0", GPU_RESOURCE) == 6
     assert state.ledger.has_firm_room("n0", {GPU_RESOURCE: 7}) == bool(expected)
+
+
+@pytest.mark.parametrize("annotation", [TRACE, "", "nonsense"])
+@pytest.mark.parametrize("case", ["bound", "gone"])
+async def test_a_binding_is_a_span_of_its_pods_trace(case: str, annotation: str, tmp_path: Path) -> None:
+    script, error = BINDINGS[case]
+    state, notes = single(), SpanNotes()
+    pod = make_pod("a", gpus=2, ticket=make_single_ticket("uid-a"))
+    pod.metadata.annotations[TRACE_ANNOTATION] = annotation
+    state.observe_pod(pod)
+    async with writing(tmp_path, *script) as (_, writer):
+        binder = Binder(writer, state, BindRate(4), Metrics(), 4, notes)
+        assert await binder.bind(state.pods["uid-a"], "n0", lambda: True) == error
+    told = [(span.name, span.parent, span.error, span.attributes["k8s.node.name"]) for span in notes.spans]
+    assert told == ([("bind pod", TRACE, error, "n0")] if annotation == TRACE else [])
 
 
 async def test_no_binding_is_posted_for_a_call_that_is_gone(tmp_path: Path) -> None:

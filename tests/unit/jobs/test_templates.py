@@ -31,9 +31,9 @@ RUN = Run("train", GANG_OF_JOB, "2-3", 4, 2)
 GPUS = (GPU_RESOURCE,)
 
 
-def press_one(ordinal: int = 1, **spec: Any) -> dict[str, Any]:
+def press_one(ordinal: int = 1, **fields: Any) -> dict[str, Any]:
     gang = JobGang(enabled=True, min_members=2)
-    template = template_of(make_job(**({"gang": gang} | spec)), None, None, GPUS)
+    template = template_of(make_job(**({"gang": gang} | fields)), None, None, GPUS)
     ticket = sign(b"key", "team", Ticket(GANG_OF_JOB, parse_epoch("2-3"), ordinal, "node-1"))
     pod: dict[str, Any] = msgspec.json.decode(PodPress(template, RUN).body(ordinal, "node-1", ticket))
     return pod
@@ -50,6 +50,18 @@ def test_each_pod_has_its_own_name_rank_node_and_ticket() -> None:
     assert metadata["annotations"]["aiplatform.example.com/release"].startswith(f"v1.{GANG_OF_JOB}.2-3.1.node-1.")
     assert environment_of(pod)["RANK"] == "1"
     assert "schedulingGates" not in spec
+
+
+def test_a_pod_carries_the_trace_of_its_job_on_to_its_processes() -> None:
+    trace, annotation = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "aiplatform.example.com/trace"
+    pod = press_one(annotations={annotation: trace})
+    assert pod["metadata"]["annotations"][annotation] == environment_of(pod)["TRACEPARENT"] == trace
+    own = press_one(annotations={annotation: trace}, env=(EnvironmentVariable(name="TRACEPARENT", value="mine"),))
+    assert own["metadata"]["annotations"][annotation] == trace
+    assert environment_of(own)["TRACEPARENT"] == "mine"
+    wrong = press_one(annotations={annotation: "00-$(HOME)"})
+    assert annotation not in wrong["metadata"]["annotations"]
+    assert "TRACEPARENT" not in environment_of(wrong)
 
 
 def test_what_a_user_writes_arrives_as_it_is() -> None:

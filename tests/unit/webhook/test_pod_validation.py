@@ -145,3 +145,5 @@ def test_an_annotation_that_means_nothing_is_warned_of() -> None:
     pod = msgspec.json.decode(json.dumps(make_pod("p", "ns", annotations={f"{P}/gangsize": "3"})).encode(), type=Pod)
     assert misspelt_annotations(pod)[0].startswith(f"metadata.annotations[{P}/gangsize]: means nothing")
     assert misspelt_annotations(Pod()) == []
+    traced = {"metadata": {"annotations": {f"{P}/trace": "x"}}}
+    assert misspelt_annotations(msgspec.convert(traced, Pod)) == []
