@@ -121,8 +121,10 @@ def test_children_with_sessions_of_their_own_are_signalled_where_the_record_says
 
 
 def test_a_process_is_asked_to_end_by_the_signal_that_it_understands(tmp_path: Path) -> None:
-    # Says that it is up where it already waits for the signal: one that came before would end it without a word.
+    # Says that it is up where it already waits for the signal: one that came before would end it without a word. And it
+    # asks for the signal, which whoever runs these tests in the background has made all their children ignore.
+    prepare = "signal.signal(signal.SIGTERM, signal.SIG_IGN)\nsignal.signal(signal.SIGINT, signal.default_int_handler)"
     wait = "try:\n    print('up', flush=True)\n    time.sleep(60)\nexcept KeyboardInterrupt:\n    print('bye')"
-    record = start(tmp_path, f"import signal, time\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n{wait}")
+    record = start(tmp_path, f"import signal, time\n{prepare}\n{wait}")
     end([msgspec.structs.replace(record, polite_signal=signal.SIGINT)], 10.0)
     assert "bye" in (tmp_path / "log").read_text()
