@@ -7,7 +7,10 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
+import structlog
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+log = structlog.get_logger(__name__)
 
 KEEP_ALIVE_SECONDS: Final = 120
 """Longer than the 90 s after which Go's client drops an idle connection: only the client may close one."""
@@ -54,6 +57,11 @@ class _BoundedRequests(HttpToolsProtocol):
         self._deadline = math.inf
         super().on_message_complete()
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Trailers are dropped: they are bounded by nothing, and none may stand where a header was looked for."""
+        if self._in_headers:
+            super().on_header(name, value)
+
     def on_headers_complete(self) -> None:
         self._in_headers = False
         super().on_headers_complete()
@@ -76,6 +84,15 @@ class _BoundedRequests(HttpToolsProtocol):
             self._header_bytes += len(data)
             if self._header_bytes > HEADER_BYTES:
                 self.send_400_response("Request headers too large.")
+
+    def send_400_response(self, msg: str) -> None:
+        """What is wrong behind a whole request is not said in place of its answer, only by the end after that."""
+        before = self.cycle
+        if before is None or before.response_complete or before.more_body:
+            super().send_400_response(msg)
+            return
+        before.keep_alive = False
+        self.flow.pause_reading()
 
     def _look(self) -> None:
         now = self.loop.time()
@@ -100,6 +117,7 @@ class DirectCall:
         *("body", "disconnected", "headers", "keep_alive", "message_event", "response_complete", "response_started"),
         "_protocol",
     )
+    more_body: Final = False
 
     def __init__(self, protocol: HttpProtocol, headers: Headers, body: bytes, *, keep_alive: bool) -> None:
         self._protocol = protocol
@@ -129,7 +147,10 @@ class _NobodyWaits:
 
 _NOBODY_WAITS: Final = _NobodyWaits()
 DirectHandler = Callable[[DirectCall], bool]
-"""Takes a request, and says so, or leaves it to the application, which then reads it anew. Never waits."""
+"""Takes a request, and says so, or leaves it to the application, which then reads it anew. Never waits.
+
+One that fails has not taken it.
+"""
 
 
 class HttpProtocol(_BoundedRequests):
@@ -171,12 +192,18 @@ class HttpProtocol(_BoundedRequests):
             call = DirectCall(
                 self, self.headers, b"".join(self._pieces), keep_alive=bool(self.parser.should_keep_alive())
             )
-            if handler(call):
+            if _takes(handler, call):
                 self._handler, self._deadline = None, math.inf
                 self._occupy(call)
                 return
             self._go_the_ordinary_way()
         super().on_message_complete()
+
+    def shutdown(self) -> None:
+        """As uvicorn's, for which a request on its way is a cycle that is to be answered before the end."""
+        if self._handler is not None:
+            self._go_the_ordinary_way()
+        super().shutdown()
 
     def answer_directly(self, call: DirectCall, status: int, headers: Headers, body: bytes) -> None:
         """For the call's own answer."""
@@ -197,6 +224,8 @@ class HttpProtocol(_BoundedRequests):
         return (
             (self.cycle is None or self.cycle.response_complete)
             and not self.expect_100_continue
+            # Only the application waits for a client who does not read its answers.
+            and not self.flow.write_paused
             and self.parser.get_method() == b"POST"
             and self.parser.get_http_version() == "1.1"
             and not self.parser.should_upgrade()
@@ -220,3 +249,12 @@ class HttpProtocol(_BoundedRequests):
         self.url, self.expect_100_continue = url, expects
         self.headers += headers
         super().on_headers_complete()
+
+
+def _takes(handler: DirectHandler, call: DirectCall) -> bool:
+    """What fails within the parser would be told to the client as its own mistake."""
+    try:
+        return handler(call)
+    except Exception:
+        log.exception("request goes the ordinary way")
+        return False

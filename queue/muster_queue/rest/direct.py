@@ -12,6 +12,7 @@ from functools import partial
 from typing import Final, Protocol
 
 import msgspec
+import structlog
 
 from muster_kube.http_protocol import DirectCall, DirectHandler
 from muster_kube.serve import JSON_TYPE
@@ -27,6 +28,8 @@ from muster_queue.rest.service_errors import OutcomeUnknown, ServiceError
 from muster_queue.rest.submissions import read_job
 from muster_queue.rest.submitting import to_submission, unknown_outcome
 from muster_queue.rest.wire import Headers, standing_headers
+
+log = structlog.get_logger(__name__)
 
 OPERATION: Final = "submit_job"
 _BEARER: Final = b"Bearer "
@@ -71,7 +74,11 @@ class DirectSubmission:
             return False
 
     def _answer(self, call: DirectCall, submission: Submission, begun: float, outcome: Outcome) -> None:
-        status, headers, body = _rendered(submission, outcome)
+        try:
+            status, headers, body = _rendered(submission, outcome)
+        except Exception:
+            log.exception("answer cannot be written", job=submission.job_id)
+            status, headers, body = _rendered(submission, OutcomeUnknown("the answer cannot be written"))
         self._metrics.count(OPERATION, status, time.perf_counter() - begun)
         call.answer(status, headers, body)
 

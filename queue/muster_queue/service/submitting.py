@@ -64,13 +64,21 @@ class Submitter:
             return False
 
         def hear(outcome: Receipt | Exception) -> None:
-            listener(self._outcome(job, outcome))
+            listener(self._surely(job, outcome))
 
         try:
             self._intake.begin(Request(jobs=(self._new(job, actor),)), hear)
         except (StorageError, IntakeOverloaded) as error:
             raise service_error(error) from error
         return True
+
+    def _surely(self, job: Submission, outcome: Receipt | Exception) -> Outcome:
+        """There is no caller here to whom a mistake of ours could be raised, and a sender who waits."""
+        try:
+            return self._outcome(job, outcome)
+        except Exception:
+            log.exception("the outcome of a submission cannot be told", job=job.job_id)
+            return OutcomeUnknown(_LOST)
 
     def _outcome(self, job: Submission, outcome: Receipt | Exception) -> Outcome:
         match outcome:

@@ -11,6 +11,7 @@ import pytest
 
 from bones.rest_world import ANN, JOB, Answer, RestWorld
 from muster_queue.identity import access
+from muster_queue.rest import direct
 from muster_queue.rest.service_errors import NameTaken, Overloaded, ServiceError, StorageAway, Unstorable
 
 PLAIN = {"Content-Type": "application/json"}
@@ -120,3 +121,12 @@ async def test_a_right_that_has_to_be_asked_about_again_is(brief_rights: None, k
     known.reviews.forbid(ANN)
     answer = await post(known, JOB, PLAIN)
     assert (answer.status, known.jobs.begun) == (403, 0)
+
+
+async def test_an_answer_that_cannot_be_written_leaves_nobody_waiting(
+    known: RestWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(direct, "etag", lambda job: "\ud800")
+    answer = await post(known, JOB, PLAIN)
+    assert (answer.status, known.jobs.begun) == (503, 1)
+    assert answer.json()["job_id"] in known.jobs.jobs

@@ -20,14 +20,19 @@ class Desk:
 
     def __init__(self) -> None:
         self.takes = True
+        self.failure: Exception | None = None
         self.calls: asyncio.Queue[DirectCall] = asyncio.Queue()
+        self.is_passed = asyncio.Event()
 
     def __call__(self, call: DirectCall) -> bool:
+        if self.failure is not None:
+            raise self.failure
         if self.takes:
             self.calls.put_nowait(call)
         return self.takes
 
     async def application(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+        self.is_passed.set()
         body, more = b"", True
         while more:
             message = await receive()
@@ -227,3 +232,58 @@ async def test_a_call_has_one_answer(server: HttpServer, desk: Desk) -> None:
         with pytest.raises(RuntimeError, match="one answer"):
             reply(call)
         await client.answer()
+
+
+async def test_what_is_wrong_behind_a_call_does_not_answer_for_it(server: HttpServer, desk: Desk) -> None:
+    async with connected(server) as client:
+        client.send_raw(request(b"one", PATH) + b"no request at all\r\n\r\n")
+        reply(await desk.calls.get())
+        head, body = await client.answer()
+        assert (head.split(b"\r\n")[0], body) == (b"HTTP/1.1 201 Created", b"one")
+        assert b"connection: close" in head
+        assert await client.ended()
+
+
+async def test_a_handler_that_fails_leaves_the_request_to_the_application(server: HttpServer, desk: Desk) -> None:
+    desk.failure = ValueError("a mistake")
+    async with connected(server) as client:
+        for _ in range(2):
+            client.send(b"one")
+            assert await client.answer_text() == b"read 3 at /direct with host,content-length"
+
+
+async def test_trailers_are_no_headers(server: HttpServer, desk: Desk) -> None:
+    desk.takes = False
+    async with connected(server) as client:
+        for path in (PATH, b"/other"):
+            head = b"POST %s HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n" % path
+            client.send_raw(head + b"3\r\none\r\n0\r\nAuthorization: Bearer a\r\nExpect: 100-continue\r\n\r\n")
+            assert (await client.answer_text()).endswith(b" with host,transfer-encoding")
+
+
+async def test_a_client_that_reads_nothing_is_not_answered_for_ever(server: HttpServer, desk: Desk) -> None:
+    body = b"x" * LARGEST_DIRECT
+    async with connected(server) as client, asyncio.timeout(10):
+        while not desk.is_passed.is_set():
+            client.send(body)
+            call = asyncio.create_task(desk.calls.get())
+            passed = asyncio.create_task(desk.is_passed.wait())
+            await asyncio.wait((call, passed), return_when=asyncio.FIRST_COMPLETED)
+            if call.done():
+                reply(call.result())
+            call.cancel()
+            passed.cancel()
+
+
+async def test_a_request_that_is_being_sent_when_the_server_ends_is_answered(server: HttpServer, desk: Desk) -> None:
+    (running,) = [task for task in asyncio.all_tasks() if task.get_name() == "server under test"]
+    async with connected(server) as client, connected(server) as idle:
+        client.send_raw(request(b"one", PATH)[:-1])
+        # The server has read the one before the other.
+        idle.send(b"two", path=b"/other")
+        await idle.answer_text()
+        running.cancel()
+        assert await idle.ended()
+        client.send_raw(b"e")
+        assert await client.answer_text() == b"read 3 at /direct with host,content-length"
+        assert await client.ended()
