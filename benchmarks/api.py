@@ -5,7 +5,9 @@ acknowledge at once. Every job goes through the token's check, audit, events and
 afterwards. A bare loop (the same statements in natural batches at the same rate, without HTTP, tokens and index)
 follows each part: it is what this machine's Postgres allows. The load generator is benchmarks/load, in Go; it stands
 for other machines, and so yields to what it loads: a job that it sends late for that is late all the same, since all
-times count from when the job was due. No Kubernetes runs beside it: reviews of access are answered by a stand-in.
+times count from when the job was due. It has 256 connections: with 64 a single slow commit gathers all of them into one
+batch, after which the api and Postgres wait for each other in turn, which an open loop would not allow. No Kubernetes
+runs beside it: reviews of access are answered by a stand-in.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -77,16 +79,17 @@ class Load(msgspec.Struct):
 class Bench:
     """An api with its stores, and the load on it."""
 
-    def __init__(self, folder: Path, stores: StandaloneStores, api: subprocess.Popen[bytes], port: int) -> None:
+    def __init__(self, folder: Path, stores: StandaloneStores, apis: Mapping[int, subprocess.Popen[bytes]]) -> None:
+        """The api's replicas by their ports."""
         self._folder = folder
         self._stores = stores
-        self._api = api
-        self._port = port
+        self._apis = apis
 
     def load(self, *options: str) -> Load:
         """One run of the generator; prints what each process needed for a job, and whether all is there."""
         identities = self._folder / "identities"
-        command = [self._folder / "load", "-address", f"127.0.0.1:{self._port}", "-token-file", self._folder / "token"]
+        addresses = ",".join([f"127.0.0.1:{port}" for port in self._apis])
+        command = [self._folder / "load", "-address", addresses, "-token-file", self._folder / "token"]
         before = self._processor_time()
         begun = os.times()
         done = subprocess.run(
@@ -120,15 +123,15 @@ class Bench:
 
     def _processor_time(self) -> dict[str, float]:
         return {
-            "api": cpu_seconds_of_tree(self._api.pid),
+            "api": sum([cpu_seconds_of_tree(api.pid) for api in self._apis.values()]),
             "postgres": cpu_seconds_of_tree(self._stores.pid("postgres")),
             "redis": cpu_seconds_of_tree(self._stores.pid("redis")),
         }
 
 
 @contextlib.contextmanager
-def running_api(folder: Path) -> Iterator[Bench]:
-    """Stores, stand-in, api and generator, all ended in the end."""
+def running_api(folder: Path, replicas: int) -> Iterator[Bench]:
+    """Stores, stand-in, replicas of the api and generator, all ended in the end."""
     load = folder / "load"
     subprocess.run(["go", "build", "-o", load, "."], cwd=HERE / "load", check=True)
     layout = StateLayout(folder / "state")
@@ -138,23 +141,28 @@ def running_api(folder: Path) -> Iterator[Bench]:
     (folder / "token").write_text(token)
     with StandaloneStores(layout.stores) as stores, Reviewer() as reviewer:
         prepare_schema(layout.stores, ["api"], is_ours=True)
-        port = free_port()
         environment = {
             **os.environ,
             **store_environment(layout.stores, "api"),
             **issuer_settings(layout),
             **LEAVES_IN_PEACE,
             "KUBECONFIG": str(reviewer.write_kubeconfig(folder / "kubeconfig")),
-            "MUSTER_LISTEN_PORT": str(port),
             "MUSTER_LOG_LEVEL": "WARNING",
         }
-        api = subprocess.Popen([sys.executable, "-m", "muster_queue", "api"], env=environment)
+        apis: dict[int, subprocess.Popen[bytes]] = {}
         try:
-            await_ready(f"http://127.0.0.1:{port}/readyz", api)
-            yield Bench(folder, stores, api, port)
+            for _ in range(replicas):
+                port = free_port()
+                own = environment | {"MUSTER_LISTEN_PORT": str(port)}
+                apis[port] = subprocess.Popen([sys.executable, "-m", "muster_queue", "api"], env=own)
+            for port, api in apis.items():
+                await_ready(f"http://127.0.0.1:{port}/readyz", api)
+            yield Bench(folder, stores, apis)
         finally:
-            api.send_signal(signal.SIGTERM)
-            api.wait(30)
+            for api in apis.values():
+                api.send_signal(signal.SIGTERM)
+            for api in apis.values():
+                api.wait(30)
 
 
 def free_port() -> int:
@@ -242,11 +250,15 @@ def main() -> int:
     parser.add_argument("--rate", type=float, default=5000)
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--queued", type=int, default=0, help="jobs that are queued before, in another queue")
+    parser.add_argument("--replicas", type=int, default=1, help="of the api")
     parser.add_argument("--part", choices=parts, action="append", help="[all]")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     print(describe())
-    with tempfile.TemporaryDirectory(prefix="muster-bench-") as folder, running_api(Path(folder)) as bench:
+    with (
+        tempfile.TemporaryDirectory(prefix="muster-bench-") as folder,
+        running_api(Path(folder), options.replicas) as bench,
+    ):
         if options.queued:
             fill(bench, options.queued)
         for name in options.part or parts:

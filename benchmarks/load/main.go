@@ -15,7 +15,7 @@ import (
 
 // Options are what the command line says.
 type Options struct {
-	Address    string
+	Addresses  []string
 	Token      string
 	Namespace  string
 	Queue      string
@@ -57,15 +57,15 @@ func main() {
 
 func parse() Options {
 	var options Options
-	var tokenFile string
-	flag.StringVar(&options.Address, "address", "127.0.0.1:8000", "host and port of the api")
+	var tokenFile, addresses string
+	flag.StringVar(&addresses, "address", "127.0.0.1:8000", "host and port of each replica of the api, with commas")
 	flag.StringVar(&tokenFile, "token-file", "", "file with the bearer token")
 	flag.StringVar(&options.Namespace, "namespace", "team-a", "of the jobs")
 	flag.StringVar(&options.Queue, "queue", "default", "of the jobs")
 	flag.Float64Var(&options.Rate, "rate", 5000, "jobs a second; 0 sends as fast as answers come")
 	flag.Float64Var(&options.Seconds, "seconds", 60, "for how long")
 	flag.Float64Var(&options.WarmUp, "warm-up", 3, "seconds before that, at the same rate, which do not count")
-	flag.IntVar(&options.Senders, "senders", 64, "connections that submit")
+	flag.IntVar(&options.Senders, "senders", 256, "connections that submit, each with one request under way")
 	flag.IntVar(&options.Bulk, "bulk", 0, "jobs a request; 0 submits them one by one")
 	flag.IntVar(&options.Workers, "workers", 0, "connections that lease and acknowledge the jobs")
 	flag.StringVar(&options.Identities, "identities", "", "file for the ids of the acknowledged jobs")
@@ -75,6 +75,7 @@ func parse() Options {
 		fmt.Fprintln(os.Stderr, "load: -token-file:", err)
 		os.Exit(2)
 	}
+	options.Addresses = strings.Split(addresses, ",")
 	options.Token = strings.TrimSpace(string(token))
 	return options
 }

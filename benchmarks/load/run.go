@@ -45,11 +45,11 @@ func (r *Run) Do() (Report, []string, error) {
 	due := make(chan time.Time, 1<<20)
 	var senders, workers sync.WaitGroup
 	stop := make(chan struct{})
-	for range r.options.Senders {
-		senders.Go(func() { r.send(due) })
+	for number := range r.options.Senders {
+		senders.Go(func() { r.send(r.connection(number), due) })
 	}
 	for number := range r.options.Workers {
-		workers.Go(func() { r.work("load-"+strconv.Itoa(number), stop) })
+		workers.Go(func() { r.work(r.connection(number), "load-"+strconv.Itoa(number), stop) })
 	}
 	r.clock(due)
 	senders.Wait()
@@ -85,8 +85,13 @@ func (r *Run) moment(number, each int) time.Time {
 	return r.begin.Add(seconds(float64(number*each) / r.options.Rate))
 }
 
-func (r *Run) send(due <-chan time.Time) {
-	connection := Connection{address: r.options.Address, token: r.options.Token}
+// connection is the one of the nth sender or worker: they take turns with the replicas of the api.
+func (r *Run) connection(number int) *Connection {
+	addresses := r.options.Addresses
+	return &Connection{address: addresses[number%len(addresses)], token: r.options.Token}
+}
+
+func (r *Run) send(connection *Connection, due <-chan time.Time) {
 	path, body := "/api/v1/jobs/", r.body()
 	if r.options.Bulk > 0 {
 		path = "/api/v1/jobs/bulk"

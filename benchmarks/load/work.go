@@ -24,8 +24,7 @@ type success struct {
 }
 
 // work leases jobs and acknowledges them at once, as a worker whose work takes no time.
-func (r *Run) work(name string, stop <-chan struct{}) {
-	connection := Connection{address: r.options.Address, token: r.options.Token}
+func (r *Run) work(connection *Connection, name string, stop <-chan struct{}) {
 	path := "/api/v1/pools/" + r.options.Namespace + "/" + r.options.Queue
 	wanted := fmt.Appendf(nil, `{"worker":%q,"most":%d,"wait_seconds":%d}`, name, mostLeases, waitSeconds)
 	for {
@@ -34,7 +33,7 @@ func (r *Run) work(name string, stop <-chan struct{}) {
 			return
 		default:
 		}
-		if err := r.workOnce(&connection, path, name, wanted); err != nil {
+		if err := r.workOnce(connection, path, name, wanted); err != nil {
 			r.note(err)
 			time.Sleep(100 * time.Millisecond)
 		}
