@@ -13,7 +13,7 @@ from muster_queue.index.connection import Connected, IndexSettings, connect
 from muster_queue.index.errors import IndexAway, IndexFailure, IndexFull, IndexMisused
 from muster_queue.index.lua import script
 
-Argument = str | int | float
+Argument = str | bytes | int | float
 
 _PASSING = ("READONLY", "LOADING", "MASTERDOWN", "BUSY", "CLUSTERDOWN", "UNKILLABLE", "NOREPLICAS", "MISCONF")
 """First words of errors that pass without anybody changing a call: starting, failing over, disk full."""

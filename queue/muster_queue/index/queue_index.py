@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
+
+import msgspec
 
 from muster_queue.index.calls import Calls
 from muster_queue.index.keys import QueueKey
@@ -13,6 +15,8 @@ from muster_queue.index.scores import BAND, BEGINNING, TICK
 from muster_queue.index.values import Answer, Depth, Entry, Held, Lease, Taken, Whereabouts
 
 Item = TypeVar("Item")
+
+_PACK: Final = msgspec.msgpack.Encoder().encode
 
 TOLD_AGAIN_SECONDS = 30.0
 """After which an ended lease is told again if nobody has dealt with it."""
@@ -31,8 +35,8 @@ class QueueIndex:
         """
         added = 0
         for part in in_parts(entries):
-            arguments = [value for entry in part for value in (entry.job, entry.score, entry.attempt)]
-            added += int(await self._calls.run("add", (queue.waiting, queue.leases, queue.attempts), arguments))
+            listed = _PACK([value for entry in part for value in (entry.job, entry.score, entry.attempt)])
+            added += int(await self._calls.run("add", _all_keys(queue), (listed,)))
         return added
 
     async def reprioritize(self, queue: QueueKey, entries: Sequence[Entry]) -> list[bool]:

@@ -106,7 +106,8 @@ class _Bulk:
             try:
                 read = read_job(raw)
                 namespace = read.request.namespace or self._entry.caller.namespace
-                await self._require(namespace)
+                if namespace not in self._allowed:
+                    await self._require(namespace)
             except ProblemError as error:
                 results.append(_refused(first + offset, error))
             else:
@@ -123,8 +124,6 @@ class _Bulk:
 
     async def _require(self, namespace: str) -> None:
         """Asks once a batch for each namespace: a long bulk may outlive a right."""
-        if namespace in self._allowed:
-            return
         self._namespaces.add(namespace)
         if len(self._namespaces) > MOST_NAMESPACES:
             self._namespaces.discard(namespace)

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
+import msgspec
 import structlog
 
 from muster_api.phases import JobPhase
@@ -86,18 +87,13 @@ class IndexFeed:
                 await asyncio.sleep(pause.next_delay())
 
     async def _tell(self, batches: Sequence[Told]) -> None:
-        entries: dict[QueueKey, list[Entry]] = {}
-        for jobs, batch in batches:
-            for job in jobs:
-                if is_pooled(job) and job.phase is JobPhase.QUEUED:
-                    score = score_of(job.priority, batch.committed_at)
-                    entries.setdefault(QueueKey(job.namespace, job.queue), []).append(Entry(str(job.id), score))
+        queues = _entries(batches)
         try:
-            for queue, found in entries.items():
-                await self._index.add(queue, found)
+            for (namespace, queue), entries in queues.items():
+                await self._index.add(QueueKey(namespace, queue), entries)
         finally:
             # Also where the index is away: then workers get them from Postgres.
-            self._awaken({(queue.namespace, queue.name) for queue in entries})
+            self._awaken(set(queues))
         room = MOST_SETTLED - len(self._settled)
         self._settled += [batch.outbox_id for _, batch in batches[: max(0, room)] if batch.outbox_id is not None]
 
@@ -111,3 +107,16 @@ class IndexFeed:
                 await self._outbox.settle(settled)
             except StorageError as error:
                 log.warning("outbox cannot be settled now", rows=len(settled), error=str(error))
+
+
+def _entries(batches: Iterable[Told]) -> dict[tuple[str, str], list[Entry]]:
+    """What waits for pools, by namespace and queue."""
+    queues: dict[tuple[str, str], list[Entry]] = {}
+    for jobs, batch in batches:
+        waiting = [job for job in jobs if is_pooled(job) and job.phase is JobPhase.QUEUED]
+        # Ids and scores are made for all at once: of a bulk, one by one they would cost as much as the call.
+        identities = msgspec.to_builtins([job.id for job in waiting])
+        scores = {priority: score_of(priority, batch.committed_at) for priority in {job.priority for job in waiting}}
+        for job, identity in zip(waiting, identities, strict=True):
+            queues.setdefault((job.namespace, job.queue), []).append(Entry(identity, scores[job.priority]))
+    return queues

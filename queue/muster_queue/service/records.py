@@ -21,10 +21,10 @@ FIRST_VERSION: Final = 1
 
 def new_job(job: Submission, actor: str, priority: int) -> NewJob:
     """The job as it is stored; one that is submitted suspended is held from the beginning."""
-    job_id, spec = UUID(job.job_id), job.spec
+    spec = job.spec
     phase = first_phase(spec)
     return NewJob(
-        id=job_id,
+        id=msgspec.convert(job.job_id, UUID),
         namespace=job.namespace,
         name=job.name,
         is_named=job.is_named,
@@ -49,7 +49,7 @@ def first_phase(spec: AIJobSpec) -> JobPhase:
 def submitted_record(new: NewJob, spec: AIJobSpec, committed_at: datetime) -> JobRecord:
     """A job that was stored a moment ago, without reading it back."""
     return JobRecord(
-        job_id=str(new.id),
+        job_id=msgspec.to_builtins(new.id),
         namespace=new.namespace,
         name=new.name,
         phase=new.phase,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 from typing import Any
 
@@ -13,6 +14,7 @@ from bones.rest_world import JOB
 from bones.service_world import ServiceWorld, until
 from muster_api.phases import JobPhase
 from muster_queue.index.keys import QueueKey
+from muster_queue.rest import submitting
 from muster_queue.service.records import parse_id
 from muster_queue.storage.attempts import Attempts
 from muster_queue.storage.audit import Sealer
@@ -48,6 +50,20 @@ async def test_what_was_submitted_is_read_at_once(world: ServiceWorld) -> None:
     assert (spec["config"], spec["priority"], attempts) == (JOB["config"], 7, [])
     listed = (await world.ask("GET", f"{JOBS}?namespace=a&label=team=vision&phase=Queued")).json()
     assert [each["job_id"] for each in listed["items"]] == [job["job_id"]]
+
+
+async def test_an_answer_names_the_job_as_it_was_stored(world: ServiceWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Names hold the first digits of ids: where two jobs have them in common, the later one gets another id."""
+    numbers = itertools.count()
+    monkeypatch.setattr(submitting, "new_job_id", lambda: f"0192f0c1-2345-7abc-8def-{next(numbers):012x}")
+    trace = {"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}
+    answered = [await world.submit(), await world.submit()]
+    answered.append((await world.ask("POST", JOBS, json=JOB, headers=trace)).json())
+    answered += (await world.ask("POST", f"{JOBS}bulk", json=[JOB] * 3)).json()["items"]
+    assert len({job["job_id"] for job in answered}) == len(answered)
+    for job in answered:
+        stored = (await world.ask("GET", JOBS + job["job_id"])).json()
+        assert (stored.get("job_id"), stored.get("name")) == (job["job_id"], job["name"])
 
 
 async def test_the_trace_of_a_request_is_stored_with_its_jobs(world: ServiceWorld) -> None:
