@@ -9,6 +9,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from muster_api.names import GPU_RESOURCE
 from muster_extender.scoring import Strategy
+from muster_kube.process import LogLevel
 
 
 class ExtenderSettings(BaseSettings):
@@ -20,7 +21,7 @@ class ExtenderSettings(BaseSettings):
         default="127.0.0.1", description="address to listen on; kube-scheduler is on the same host"
     )
     listen_port: int = Field(default=8710, ge=0, le=65535, description="port to listen on")
-    log_level: str = Field(default="INFO", description="DEBUG, INFO, WARNING or ERROR")
+    log_level: LogLevel = Field(default="INFO", description="DEBUG, INFO, WARNING or ERROR")
     gpu_resources: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(GPU_RESOURCE,), description="extended resources that count as GPUs, separated by commas"
     )

@@ -8,10 +8,11 @@ import logging
 import signal
 import sys
 from collections.abc import Callable, Coroutine
-from typing import Any, Final
+from typing import Annotated, Any, Final, Literal
 
 import structlog
 import uvloop
+from pydantic import BeforeValidator
 
 from muster_kube.supervision import Supervisor
 
@@ -19,13 +20,16 @@ log = structlog.get_logger(__name__)
 
 Main = Callable[[Supervisor], Coroutine[Any, Any, None]]
 
+LogLevel = Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(str.upper)]
+"""A setting; large and small letters are the same. Anything else is refused before a process begins."""
+
 CRASHED: Final = 1
 DEEPEST_OBJECT: Final = 15_000
 """Levels of JSON that have to be read: the API server takes 10,000, and what it takes nobody may stumble over."""
 GARBAGE_THRESHOLD: Final = 50_000
 
 
-def run(service: str, main: Main, *, log_level: str = "INFO") -> int:
+def run(service: str, main: Main, *, log_level: LogLevel = "INFO") -> int:
     """Runs `main` until it returns, SIGTERM or SIGINT comes, or a supervised task crashes; returns the exit status.
 
     `main` starts its tasks on the supervisor and normally ends with `await supervisor.wait()`.
@@ -62,7 +66,7 @@ def _stop_on_signals(supervisor: Supervisor) -> None:
         loop.add_signal_handler(handled, stop, handled)
 
 
-def configure_logging(service: str, level: str = "INFO") -> None:
+def configure_logging(service: str, level: LogLevel = "INFO") -> None:
     """One JSON object a line on stderr, from structlog and from the standard library alike."""
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -95,7 +99,7 @@ def configure_logging(service: str, level: str = "INFO") -> None:
     )
     root = logging.getLogger()
     root.handlers[:] = [handler]
-    root.setLevel(level.upper())
+    root.setLevel(level)
 
 
 def settle_garbage() -> None:

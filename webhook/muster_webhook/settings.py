@@ -9,6 +9,7 @@ from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from muster_api.names import GPU_RESOURCE, SYSTEM_NAMESPACE
+from muster_kube.process import LogLevel
 from muster_webhook.rotation import RotationPolicy
 
 SERVICE = "muster-webhook"
@@ -21,7 +22,7 @@ class WebhookSettings(BaseSettings):
 
     listen_host: str = Field(default="127.0.0.1", description="Address to listen on.")
     listen_port: Annotated[int, Field(ge=0, le=65535)] = Field(default=8443, description="Port to listen on, TLS only.")
-    log_level: str = Field(default="INFO", description="DEBUG, INFO, WARNING or ERROR.")
+    log_level: LogLevel = Field(default="INFO", description="DEBUG, INFO, WARNING or ERROR.")
     gpu_resources: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(GPU_RESOURCE,), description="Resources that make a pod Muster's, separated by commas."
     )

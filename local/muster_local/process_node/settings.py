@@ -9,6 +9,7 @@ from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from muster_api.names import GPU_RESOURCE
+from muster_kube.process import LogLevel
 from muster_local.process_node.restarts import BackoffRule
 
 
@@ -22,7 +23,7 @@ class NodeSettings(BaseSettings):
     """Shared by the process nodes of an instance."""
     listen_host: str = "127.0.0.1"
     listen_port: int = Field(default=0, ge=0, le=65535)
-    log_level: str = "INFO"
+    log_level: LogLevel = "INFO"
     authority: Path
     """The CA of the API server's client certificate, and of ours."""
     certificate: Path

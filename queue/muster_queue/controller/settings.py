@@ -10,6 +10,7 @@ from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from muster_api.names import GPU_RESOURCE, SYSTEM_NAMESPACE
+from muster_kube.process import LogLevel
 from muster_planner.policy import Policy, Strategy
 from muster_queue.controller.timing import Patience
 
@@ -21,7 +22,7 @@ class ControllerSettings(BaseSettings):
 
     listen_host: str = "127.0.0.1"
     listen_port: int = Field(default=8082, ge=0, le=65535)
-    log_level: str = "INFO"
+    log_level: LogLevel = "INFO"
     identity: str = Field(default_factory=lambda: f"{socket.gethostname()}-{os.getpid()}-{uuid4().hex[:8]}")
     """Of this replica; give it a lasting one (the pod's name), and a restarted controller leads on at once."""
     namespace: str = SYSTEM_NAMESPACE

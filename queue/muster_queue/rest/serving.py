@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry
 from pydantic import Field
 
 from muster_kube.clock import Clock
-from muster_kube.process import settle_garbage
+from muster_kube.process import LogLevel, settle_garbage
 from muster_kube.serve import HttpServer
 from muster_kube.session import ApiSession
 from muster_kube.supervision import Supervisor
@@ -27,7 +27,7 @@ class ApiSettings(IdentitySettings):
 
     listen_host: str = "127.0.0.1"
     listen_port: int = Field(default=8000, ge=0, le=65535)
-    log_level: str = "INFO"
+    log_level: LogLevel = "INFO"
 
 
 def make_server(

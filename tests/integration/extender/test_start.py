@@ -67,7 +67,9 @@ def test_it_decides_nothing_before_its_caches_are_complete(
     assert process.wait(20) == 0
 
 
-@pytest.mark.parametrize(("variable", "value"), [("MUSTER_LISTEN_PORT", "many"), ("MUSTER_STRATEGY", "best")])
+@pytest.mark.parametrize(
+    ("variable", "value"), [("MUSTER_LISTEN_PORT", "many"), ("MUSTER_STRATEGY", "best"), ("MUSTER_LOG_LEVEL", "loud")]
+)
 def test_a_wrong_setting_is_named(variable: str, value: str) -> None:
     environment = os.environ | {variable: value}
     done = subprocess.run([sys.executable, "-m", "muster_extender"], env=environment, capture_output=True, check=False)

@@ -27,6 +27,7 @@ def complaint(role: str, capsys: pytest.CaptureFixture[str]) -> str:
     ("name", "value"),
     [
         ("MUSTER_LISTEN_PORT", "many"),
+        ("MUSTER_LOG_LEVEL", "loud"),
         ("MUSTER_DATABASE_URL", "user s3cret host"),
         ("MUSTER_DATABASE_CONNECTIONS", "0"),
         ("MUSTER_REDIS_URL", "redis://:s3cret/s3cret@host"),
