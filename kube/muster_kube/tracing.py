@@ -30,6 +30,8 @@ SERVICE_VARIABLE: Final = "OTEL_SERVICE_NAME"
 _NOBODY: Final[Attributes] = {}
 LONGEST_FLUSH: Final = 3.0
 """At the end of a process: it has more important promises to keep than its last spans."""
+LAST_SPANS: Final = "last spans"
+"""The thread that sends them."""
 
 
 class Span(Protocol):
@@ -168,7 +170,7 @@ class _ExportingTracer:
             with suppress(RuntimeError):  # the loop has not waited
                 loop.call_soon_threadsafe(done.set)
 
-        threading.Thread(target=shut_down, name="last spans", daemon=True).start()
+        threading.Thread(target=shut_down, name=LAST_SPANS, daemon=True).start()
         with suppress(TimeoutError):
             await asyncio.wait_for(done.wait(), LONGEST_FLUSH)
 

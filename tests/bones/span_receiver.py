@@ -14,8 +14,13 @@ from typing import Any
 
 import pytest
 
+from muster_kube.tracing import LAST_SPANS
+
 VARIABLES = ("OTEL_TRACES_EXPORTER", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_SDK_DISABLED", "OTEL_SERVICE_NAME")
 """What a developer's own environment may say, and a test must not hear."""
+
+
+SENT_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
@@ -58,7 +63,12 @@ class SpanReceiver:
         return self
 
     def __exit__(self, *_: object) -> None:
+        """Takes what is still on its way: an exporter that nobody answers tries again, into the tests that follow."""
         self.is_open.set()
+        for thread in threading.enumerate():
+            if thread.name == LAST_SPANS:
+                thread.join(SENT_SECONDS)
+                assert not thread.is_alive()
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()
