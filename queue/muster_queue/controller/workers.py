@@ -41,7 +41,9 @@ class Workers:
         """Begins a step; when it has ended its owner is looked at again."""
         assert self._tasks is not None and owner not in self._busy
         self._busy.add(owner)
-        self._tasks.create_task(self._run(owner, step))
+        task = self._tasks.create_task(self._run(owner, step))
+        # A leader that steps down cancels what has not begun, and nobody would ever await its step.
+        task.add_done_callback(lambda _: step.close())
 
     @contextmanager
     def containing(self, owner: Owner) -> Iterator[None]:
