@@ -61,7 +61,7 @@ demo: setup ## Show gangs starting whole and an AIJob training on a real control
 test: verify ## Run everything: format, lint, types, contracts and all tests
 
 .PHONY: verify
-verify: format-check lint types contracts unit worker-tests integration scenarios ## What CI runs
+verify: format-check lint types contracts unit worker-tests suites ## What CI runs
 
 .PHONY: format
 format: setup ## Format the code
@@ -107,6 +107,10 @@ integration: binaries ## Tests of one service against real neighbours
 scenarios: binaries ## Acceptance scenarios on a real control plane, judged from its own watch
 	@echo "==> scenarios"
 	@$(PYTEST) -q -m "not soak" tests/scenarios
+
+.PHONY: suites
+suites: binaries ## Integration tests and scenarios at once: they mostly wait
+	@tools/side-by-side integration scenarios
 
 .PHONY: soak
 soak: binaries ## Kill campaigns: every process at every step of a release, over and over
