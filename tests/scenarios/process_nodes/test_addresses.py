@@ -10,7 +10,12 @@ from bones.names import GPU
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
 
 SIZE = 2
-SCRIPT = "until getent hosts train-1-0.train && getent hosts train-1-1.train; do sleep 0.2; done"
+# A member that is done has no name any more, so nobody goes before the other has found it.
+SCRIPT = """
+until getent hosts train-1-0.train && getent hosts train-1-1.train; do sleep 0.2; done
+touch "$MUSTER_CHECKPOINT_DIR/$RANK"
+until [ -e "$MUSTER_CHECKPOINT_DIR/0" ] && [ -e "$MUSTER_CHECKPOINT_DIR/1" ]; do sleep 0.2; done
+"""
 
 
 def test_processes_find_each_other_and_nobody_is_warned(jobs: JobStage) -> None:
